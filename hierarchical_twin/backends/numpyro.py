@@ -1,0 +1,139 @@
+"""The graph as a NumPyro model: the program a NumPyro user expects, and its flat log density."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax.scipy.special import log_ndtr
+from numpyro.infer.util import potential_energy
+
+from hierarchical_twin.cohort import Cohort
+from hierarchical_twin.graph.build import Model, build
+from hierarchical_twin.graph.evaluate import solve, split
+from hierarchical_twin.graph.likelihood import JAX
+from hierarchical_twin.graph.nodes import Compute, Data, Observe, Sample, Solve
+from hierarchical_twin.graph.operations import OPERATIONS, residual_sd
+from hierarchical_twin.spec.schema import Spec
+
+Array = Any
+_EDGE = 1e-12
+
+DISTRIBUTIONS: Mapping[str, Callable[..., dist.Distribution]] = {
+    "Normal": lambda mean, sd: dist.Normal(mean, sd),
+    "StudentT": lambda df, mean, sd: dist.StudentT(df, mean, sd),
+    "LogNormal": lambda median, sd: dist.LogNormal(jnp.log(median), sd),
+    "HalfNormal": lambda sd: dist.HalfNormal(sd),
+    "HalfStudentT": lambda df, sd: dist.FoldedDistribution(dist.StudentT(df, 0.0, sd)),
+    "HalfCauchy": lambda scale: dist.HalfCauchy(scale),
+    "Exponential": lambda mean: dist.Exponential(1.0 / mean),
+    "Gamma": lambda shape, rate: dist.Gamma(shape, rate),
+    "InverseGamma": lambda shape, scale: dist.InverseGamma(shape, scale),
+    "Beta": lambda a, b: dist.Beta(a, b),
+    "LogitNormal": lambda median, sd: dist.TransformedDistribution(
+        dist.Normal(jnp.log(median) - jnp.log1p(-median), sd), dist.transforms.SigmoidTransform()
+    ),
+    "Uniform": lambda lower, upper: dist.Uniform(lower, upper),
+}
+"""NumPyro's distribution for each scalar prior word."""
+
+
+def to_numpyro(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) -> Callable[[], None]:
+    """A NumPyro model function of a spec over a cohort.
+
+    Parameters
+    ----------
+    spec : Spec
+    cohort : Cohort
+        Its observed arrays are conditioned on.
+    parameterization : {"centered", "noncentered"}, optional
+        Overrides the spec's choice.
+
+    Returns
+    -------
+    callable
+        Takes no argument; run it under NumPyro's handlers, `MCMC` or `Predictive`. Observations are
+        patient-major ``[patient, time]``, masked where there is no measurement.
+    """
+    return model_function(build(spec, cohort, parameterization=parameterization))
+
+
+def model_function(model: Model) -> Callable[[], None]:
+    """The NumPyro program of a built model."""
+
+    def program() -> None:
+        values: dict[str, Array] = {}
+        for node in model.graph:
+            match node:
+                case Data(name):
+                    values[name] = jnp.asarray(model.cohort.arrays[name])
+                case Sample(name, dims, distribution, given):
+                    arguments = {
+                        word: values[value] if isinstance(value, str) else jnp.asarray(value) for word, value in given
+                    }
+                    with ExitStack() as plates:
+                        for position, dim in enumerate(dims):
+                            plates.enter_context(numpyro.plate(dim, model.size(dim), dim=position - len(dims)))
+                        values[name] = numpyro.sample(name, DISTRIBUTIONS[distribution](**arguments))
+                case Compute(name, _, operation, inputs, words, is_reported):
+                    value = OPERATIONS[operation](JAX, *(values[i] for i in inputs), **dict(words))
+                    values[name] = numpyro.deterministic(name, value) if is_reported else value
+                case Solve():
+                    values |= solve(node, values)
+                case Observe():
+                    _observe(model, node, values)
+
+    return program
+
+
+def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:
+    arrays = model.cohort.arrays
+    mask = arrays[node.mask]
+    predicted = values[node.predicted] if mask.all() else jnp.where(mask, values[node.predicted], 0.5)
+    given = {word: values[value] if isinstance(value, str) else value for word, value in node.parameters}
+    standard_error = None if node.standard_error is None else jnp.asarray(arrays[node.standard_error])
+    match node.error:
+        case "beta":
+            phi, mean = given["concentration"], jnp.clip(predicted, _EDGE, 1 - _EDGE)
+            law: dist.Distribution = dist.Beta(mean * phi, (1 - mean) * phi)
+        case "binomial":
+            law = dist.Binomial(jnp.asarray(arrays[node.trials]), probs=jnp.clip(predicted, _EDGE, 1 - _EDGE))
+        case "student_t":
+            law = dist.StudentT(given["degrees_of_freedom"], predicted, given["sigma"])
+        case "lognormal":
+            law = dist.LogNormal(jnp.log(predicted), given["sigma"])
+        case _:
+            parts = given.get("sigma"), given.get("sigma_proportional"), standard_error
+            law = dist.Normal(predicted, residual_sd(JAX, node.error, predicted, *parts))
+    observed = jnp.asarray(arrays[node.observed])
+    measured = mask
+    if node.censored is not None:
+        censored = arrays[node.censored]
+        measured = mask & (censored == 0)
+        _censor(node.name, law, observed, mask & (censored != 0), censored)
+    with numpyro.plate("patient", mask.shape[0], dim=-2), numpyro.plate(f"time_{node.name}", mask.shape[1], dim=-1):
+        is_full = bool(measured.all())
+        numpyro.sample(node.name, law if is_full else law.mask(measured), obs=observed)
+
+
+def _censor(name: str, law: dist.Distribution, limit: Array, where: Array, censored: Array) -> None:
+    """Probability mass beyond the limit, in a form whose gradient survives far tails."""
+    if isinstance(law, dist.LogNormal):
+        law, limit = law.base_dist, jnp.log(limit)
+    standardized = (limit - law.loc) / law.scale
+    mass = log_ndtr(jnp.where(censored > 0, standardized, -standardized))
+    numpyro.factor(f"{name}_censored", jnp.where(where, mass, 0.0))
+
+
+def flat_log_density(model: Model) -> Callable[[Array], Array]:
+    """NumPyro's own log density over the oracle's flat vector, Jacobians included."""
+    program = model_function(model)
+
+    def density(flat: Array) -> Array:
+        return -potential_energy(program, (), {}, split(model, flat))
+
+    return density

@@ -1,0 +1,183 @@
+"""The graph as a PyMC model: coords, dims, named variables, and its JAX-compiled flat log density.
+
+The mechanism enters PyTensor as one JAX operation, so both backends solve the same mathematics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from pymc.sampling.jax import get_jaxified_logp
+from pytensor import wrap_jax
+
+from hierarchical_twin.cohort import Cohort
+from hierarchical_twin.dims import observation_dim
+from hierarchical_twin.graph.build import Model, build
+from hierarchical_twin.graph.evaluate import solve, split
+from hierarchical_twin.graph.nodes import Compute, Data, Observe, Sample, Solve
+from hierarchical_twin.graph.operations import OPERATIONS, Namespace, residual_sd
+from hierarchical_twin.spec.schema import Spec
+
+Array = Any
+_EDGE = 1e-12
+
+PYTENSOR = Namespace(
+    exp=pt.exp, log=pt.log, sqrt=pt.sqrt, sigmoid=pt.sigmoid, stack=pt.stack, ones=pt.ones
+)
+"""The array namespace of a PyMC program."""
+
+Maker = Callable[..., Any]
+DISTRIBUTIONS: Mapping[str, tuple[Maker, Callable[[Mapping[str, Array]], dict[str, Array]]]] = {
+    "Normal": (pm.Normal, lambda a: {"mu": a["mean"], "sigma": a["sd"]}),
+    "StudentT": (pm.StudentT, lambda a: {"nu": a["df"], "mu": a["mean"], "sigma": a["sd"]}),
+    "LogNormal": (pm.LogNormal, lambda a: {"mu": np.log(a["median"]), "sigma": a["sd"]}),
+    "HalfNormal": (pm.HalfNormal, lambda a: {"sigma": a["sd"]}),
+    "HalfStudentT": (pm.HalfStudentT, lambda a: {"nu": a["df"], "sigma": a["sd"]}),
+    "HalfCauchy": (pm.HalfCauchy, lambda a: {"beta": a["scale"]}),
+    "Exponential": (pm.Exponential, lambda a: {"scale": a["mean"]}),
+    "Gamma": (pm.Gamma, lambda a: {"alpha": a["shape"], "beta": a["rate"]}),
+    "InverseGamma": (pm.InverseGamma, lambda a: {"alpha": a["shape"], "beta": a["scale"]}),
+    "Beta": (pm.Beta, lambda a: {"alpha": a["a"], "beta": a["b"]}),
+    "LogitNormal": (
+        pm.LogitNormal,
+        lambda a: {"mu": np.log(a["median"]) - np.log1p(-a["median"]), "sigma": a["sd"]},
+    ),
+    "Uniform": (pm.Uniform, lambda a: {"lower": a["lower"], "upper": a["upper"]}),
+}
+"""PyMC's distribution, and its arguments, for each scalar prior word."""
+
+
+def to_pymc(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) -> pm.Model:
+    """A PyMC model of a spec over a cohort.
+
+    Parameters
+    ----------
+    spec : Spec
+    cohort : Cohort
+        Its measured rows are the model's observed variables, one per outcome, along the dimension
+        ``observation_<outcome>``.
+    parameterization : {"centered", "noncentered"}, optional
+        Overrides the spec's choice.
+
+    Returns
+    -------
+    pymc.Model
+        With coords and dims; per-patient parameters are deterministics under their own names.
+    """
+    return pymc_model(build(spec, cohort, parameterization=parameterization))
+
+
+def pymc_model(model: Model) -> pm.Model:
+    """The PyMC program of a built model."""
+    coords: dict[str, Any] = {dim: list(labels) for dim, labels in model.coords.items()}
+    for node in model.graph.observes:
+        coords[observation_dim(node.name)] = np.arange(int(model.cohort.arrays[node.mask].sum()))
+    values: dict[str, Array] = {}
+    with pm.Model(coords=coords) as program:
+        for node in model.graph:
+            match node:
+                case Data(name):
+                    values[name] = pt.as_tensor_variable(np.asarray(model.cohort.arrays[name]), name=name)
+                case Sample(name, dims, distribution, given):
+                    maker, translate = DISTRIBUTIONS[distribution]
+                    arguments = {word: _argument(values, value) for word, value in given}
+                    values[name] = maker(name, **translate(arguments), dims=dims or None)
+                case Compute(name, dims, operation, inputs, words, is_reported):
+                    value = OPERATIONS[operation](PYTENSOR, *(values[i] for i in inputs), **dict(words))
+                    values[name] = pm.Deterministic(name, value, dims=dims or None) if is_reported else value
+                case Solve():
+                    values |= _solve(model, node, values)
+                case Observe():
+                    _observe(model, node, values)
+    return program
+
+
+def _argument(values: Mapping[str, Array], value: float | tuple[float, ...] | str) -> Array:
+    return values[value] if isinstance(value, str) else np.asarray(value, dtype=float)
+
+
+def _solve(model: Model, node: Solve, values: Mapping[str, Array]) -> dict[str, Array]:
+    """The mechanism as one JAX operation of the parameters that vary; its exposure is constant."""
+    names = [parameter.source for parameter in node.parameters if isinstance(parameter.source, str)]
+    exposure = {name: jnp.asarray(model.cohort.arrays[name]) for name in node.exposure}
+
+    def mechanism(*parameters: Array) -> tuple[Array, ...]:
+        solution = solve(node, {**exposure, **dict(zip(names, parameters, strict=True))})
+        return tuple(solution[output.name] for output in node.outputs)
+
+    solved = wrap_jax(mechanism)(*(values[name] for name in names))
+    shape = model.cohort.arrays[node.exposure[0]].shape
+    outputs = solved if isinstance(solved, list | tuple) else [solved]
+    return {
+        output.name: pt.specify_shape(value, shape) for output, value in zip(node.outputs, outputs, strict=True)
+    }
+
+
+def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:
+    arrays = model.cohort.arrays
+    mask = arrays[node.mask]
+    predicted = values[node.predicted].ravel()
+    if not mask.all():
+        predicted = predicted[np.flatnonzero(mask)]
+    given = {word: values[value] if isinstance(value, str) else value for word, value in node.parameters}
+    data = {kind: _measured(arrays, name, mask) for kind, name in _named_arrays(node).items()}
+    maker, arguments = _law(node.error, predicted, given, data)
+    observed, dims = arrays[node.observed][mask], observation_dim(node.name)
+    if node.censored is None:
+        maker(node.name, **arguments, observed=observed, dims=dims)
+        return
+    censored = arrays[node.censored][mask]
+    pm.Censored(
+        node.name,
+        maker.dist(**arguments),
+        lower=np.where(censored > 0, observed, -np.inf),
+        upper=np.where(censored < 0, observed, np.inf),
+        observed=observed,
+        dims=dims,
+    )
+
+
+def _named_arrays(node: Observe) -> dict[str, str | None]:
+    return {"standard_error": node.standard_error, "trials": node.trials}
+
+
+def _measured(arrays: Mapping[str, np.ndarray], name: str | None, mask: np.ndarray) -> np.ndarray | None:
+    return None if name is None else arrays[name][mask]
+
+
+def _law(
+    error: str, predicted: Array, given: Mapping[str, Array], data: Mapping[str, np.ndarray | None]
+) -> tuple[Maker, dict[str, Array]]:
+    match error:
+        case "beta":
+            mean = pt.clip(predicted, _EDGE, 1 - _EDGE)
+            phi = given["concentration"]
+            return pm.Beta, {"alpha": mean * phi, "beta": (1 - mean) * phi}
+        case "binomial":
+            return pm.Binomial, {"n": data["trials"], "p": pt.clip(predicted, _EDGE, 1 - _EDGE)}
+        case "student_t":
+            scale = {"mu": predicted, "sigma": given["sigma"]}
+            return pm.StudentT, {"nu": given["degrees_of_freedom"], **scale}
+        case "lognormal":
+            return pm.LogNormal, {"mu": pt.log(predicted), "sigma": given["sigma"]}
+        case _:
+            parts = given.get("sigma"), given.get("sigma_proportional"), data["standard_error"]
+            return pm.Normal, {"mu": predicted, "sigma": residual_sd(PYTENSOR, error, predicted, *parts)}
+
+
+def flat_log_density(model: Model) -> Callable[[Array], Array]:
+    """PyMC's own log density over the oracle's flat vector, compiled to JAX, Jacobians included."""
+    program = pymc_model(model)
+    density = get_jaxified_logp(program)
+    names = [program.values_to_rvs[value].name for value in program.value_vars]
+
+    def flat_density(flat: Array) -> Array:
+        parts = split(model, flat)
+        return density([parts[name] for name in names])
+
+    return flat_density

@@ -1,0 +1,218 @@
+"""`read_cohort`: from a table and a spec to a `Cohort`. The order of the steps; each step is elsewhere."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from hierarchical_twin.cohort.cohort import Cohort
+from hierarchical_twin.cohort.columns import match_rows, read_labels, read_numbers
+from hierarchical_twin.cohort.events import DoseRows, read_doses
+from hierarchical_twin.cohort.inputs import Samples, gather_samples
+from hierarchical_twin.cohort.layout import lay_out
+from hierarchical_twin.cohort.observations import Measured, Rows, measure
+from hierarchical_twin.cohort.patients import People, column_of, groups_of, read_people
+from hierarchical_twin.cohort.selection import Selection
+from hierarchical_twin.cohort.table import Table, open_table
+from hierarchical_twin.cohort.tally import explain_nothing
+from hierarchical_twin.errors import DataError, Problem, nearest
+from hierarchical_twin.mechanisms.table import MECHANISMS
+from hierarchical_twin.spec.check import check_spec
+from hierarchical_twin.spec.population import covariates_of
+from hierarchical_twin.spec.schema import Spec
+
+
+def read_cohort(table: str | os.PathLike[str] | pd.DataFrame, spec: Spec) -> Cohort:
+    """Read a table under a spec.
+
+    Parameters
+    ----------
+    table : path or pandas.DataFrame
+        CSV (UTF-8, commas) or Parquet; a DataFrame is never changed.
+    spec : Spec
+
+    Returns
+    -------
+    Cohort
+
+    Raises
+    ------
+    SpecError
+        The spec was built in Python and is not sound.
+    DataError
+        The table does not hold what the spec says; every problem of one stage is reported together.
+    """
+    check_spec(spec)
+    opened = open_table(table)
+    _require_columns(opened, spec)
+    problems: list[Problem] = []
+    selected = _select(opened, spec, problems)
+    patient = read_labels(opened, spec.patient.column)
+    _require_patients(opened, spec, patient.codes, selected, problems)
+    selected &= patient.codes >= 0
+    time = np.full(len(opened), np.nan)
+    if spec.time is not None:
+        time = read_numbers(opened, spec.time.column, problems, selected)
+    doses = read_doses(opened, spec, (patient, selected, time), problems)
+    eligible = selected if doses is None else selected & ~doses.is_event
+    inputs = {
+        name: read_numbers(opened, words.column, problems, eligible) for name, words in spec.inputs.items()
+    }
+    rows = Rows(patient, time, eligible, inputs)
+    measured = [measure(opened, spec, outcome, rows, problems) for outcome in spec.observations]
+    people = read_people(opened, spec, patient, selected, problems)
+    if problems:
+        raise DataError(problems)
+    samples, notes = _sample_inputs(spec, rows)
+    selection = _settle(opened, selected, rows, (measured, people, doses, samples))
+    return lay_out(opened, spec, replace(selection, notes=tuple(notes)))
+
+
+@dataclass(frozen=True)
+class _Need:
+    key: str
+    column: str
+
+
+def _needs(spec: Spec) -> list[_Need]:
+    """Every column the spec names, with the key that names it."""
+    needs = [_Need("patient.column", spec.patient.column)]
+    if spec.time is not None:
+        needs.append(_Need("time.column", spec.time.column))
+    needs += [_Need(f"where.{column}", column) for column in spec.where]
+    for name, parameter in spec.parameters.items():
+        if parameter.column is not None:
+            needs.append(_Need(f"parameters.{name}.column", parameter.column))
+    for name in dict.fromkeys((*covariates_of(spec), *groups_of(spec), *spec.covariates)):
+        needs.append(_Need(f"covariates.{name}", column_of(spec, name)))
+    for name, words in spec.observations.items():
+        error = words.standard_error
+        keyed = {
+            "column": words.column,
+            "trials": words.trials,
+            "lower_limit": words.lower_limit,
+            "upper_limit": words.upper_limit,
+            "censored": words.censored,
+            "standard_error.column": error and error.column,
+            "standard_error.sd": error and error.sd,
+            "standard_error.n": error and error.n,
+        }
+        needs += [
+            _Need(f"observations.{name}.{key}", text) for key, text in keyed.items() if isinstance(text, str)
+        ]
+        needs += [_Need(f"observations.{name}.where.{column}", column) for column in words.where]
+    needs += [_Need(f"inputs.{name}.column", words.column) for name, words in spec.inputs.items()]
+    if spec.doses is not None:
+        for key in ("amount", "event", "rate", "duration", "additional", "interval"):
+            text = getattr(spec.doses, key)
+            needs += [_Need(f"doses.{key}", text)] if isinstance(text, str) else []
+    return needs
+
+
+def _require_columns(table: Table, spec: Spec) -> None:
+    names = [str(name) for name in table.frame.columns]
+    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    expected = f"one of its columns {shown}"
+    problems = [
+        Problem(
+            need.key, f"'{need.column}', which {table.source} lacks", expected, nearest(need.column, names)
+        )
+        for need in _needs(spec)
+        if need.column not in names
+    ]
+    if problems:
+        raise DataError(problems)
+
+
+def _select(table: Table, spec: Spec, problems: list[Problem]) -> np.ndarray:
+    selected = match_rows(table, spec.where)
+    if not selected.any():
+        conditions = ", ".join(f"{column} = {value!r}" for column, value in spec.where.items())
+        raise DataError(
+            [
+                *problems,
+                Problem(
+                    f"{table.source}: where",
+                    f"no row with {conditions}",
+                    "values the columns hold",
+                    _held(table, spec),
+                ),
+            ]
+        )
+    return selected
+
+
+def _held(table: Table, spec: Spec) -> str:
+    held = []
+    for column in spec.where:
+        names = read_labels(table, column).names
+        shown = ", ".join(repr(name) for name in names[:10])
+        held.append(f"{column} holds {shown}{', ...' if len(names) > 10 else ''}")
+    return "; ".join(held)
+
+
+def _require_patients(
+    table: Table, spec: Spec, codes: np.ndarray, selected: np.ndarray, problems: list[Problem]
+) -> None:
+    nobody = np.flatnonzero(selected & (codes < 0))
+    if len(nobody):
+        problems.append(
+            Problem(
+                table.place(int(nobody[0]), spec.patient.column),
+                f"no patient ({len(nobody)} rows in all)",
+                "a patient's label in every row",
+                "fill the label down, or take these rows out",
+            )
+        )
+
+
+def _sample_inputs(spec: Spec, rows: Rows) -> tuple[tuple[Samples, ...], list[str]]:
+    notes: list[str] = []
+    samples: list[Samples] = []
+    for name, words in MECHANISMS[spec.mechanism.name].inputs.items():
+        if words.kind != "series":
+            continue
+        value = rows.inputs[name]
+        at = np.flatnonzero(~np.isnan(value) & ~np.isnan(rows.time))
+        taken = (rows.patient.codes[at], rows.time[at], value[at])
+        gathered, averaged = gather_samples(name, spec.inputs[name].interpolation, taken)
+        if averaged:
+            notes.append(f"{name}: times with several different values: {averaged}; their mean is used")
+        samples.append(gathered)
+    return tuple(samples), notes
+
+
+def _settle(
+    table: Table,
+    selected: np.ndarray,
+    rows: Rows,
+    read: tuple[list[Measured], People, DoseRows | None, tuple[Samples, ...]],
+) -> Selection:
+    """Decide which patients stay; the others are named with their reason."""
+    measured, people, doses, samples = read
+    count = len(rows.patient.names)
+    present = np.zeros(count, dtype=bool)
+    present[rows.patient.codes[selected]] = True
+    checks = dict(people.missing)
+    if doses is not None:
+        checks["missing dose"] = doses.missing
+    for series in samples:
+        lacking = np.ones(count, dtype=bool)
+        lacking[series.patient] = False
+        checks[f"no {series.name} sample"] = lacking
+    observed = np.zeros(count, dtype=bool)
+    for outcome in measured:
+        observed[rows.patient.codes[outcome.used]] = True
+    checks["no observation that can be used"] = ~observed
+    reasons = tuple(checks)
+    fate = np.select(list(checks.values()), list(range(1, len(reasons) + 1)), default=0)
+    kept = present & (fate == 0)
+    selection = Selection(
+        rows, selected, tuple(measured), people, doses, samples, present, kept, fate, reasons, notes=()
+    )
+    if not kept.any():
+        raise DataError(explain_nothing(table, selection))
+    return selection

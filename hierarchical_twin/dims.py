@@ -1,0 +1,49 @@
+"""Dimension words, group names and attribute names of a fit. Nothing else.
+
+A patient's records (padded) run along `time` in the arrays a mechanism sees; the rows that
+were really observed run along `observation_<outcome>` in a saved fit.
+"""
+
+from __future__ import annotations
+
+CHAIN = "chain"
+DRAW = "draw"
+PATIENT = "patient"
+TIME = "time"
+DOSE = "dose"
+EFFECT = "effect"
+
+POSTERIOR = "posterior"
+PRIOR = "prior"
+SAMPLE_STATS = "sample_stats"
+LOG_LIKELIHOOD = "log_likelihood"
+POSTERIOR_PREDICTIVE = "posterior_predictive"
+OBSERVED_DATA = "observed_data"
+CONSTANT_DATA = "constant_data"
+NO_POOLING = "no_pooling"
+"""Group of per-patient estimates that ignore the population, for the shrinkage picture."""
+
+
+def observation_dim(outcome: str) -> str:
+    """Dimension of the observed rows of one outcome in a fit."""
+    return f"observation_{outcome}"
+
+
+def term_dim(parameter: str) -> str:
+    """Dimension of the covariate coefficients of one parameter."""
+    return f"term_{parameter}"
+
+
+def effect_dim(group: str) -> str:
+    """Dimension of the random effects of one grouping level: `effect`, or `effect_site`."""
+    return EFFECT if group == PATIENT else f"{EFFECT}_{group}"
+
+
+def other_effect_dim(group: str) -> str:
+    """Second axis of the correlation matrix of one grouping level."""
+    return f"{effect_dim(group)}_other"
+
+
+def group_suffix(group: str) -> str:
+    """Suffix of a grouping level's variables: none for patient, ``_site`` for site."""
+    return "" if group == PATIENT else f"_{group}"

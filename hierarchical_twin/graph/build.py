@@ -1,0 +1,306 @@
+"""From a spec and a cohort to the graph of the joint density.
+
+Reads what was declared and what was measured, and writes nodes; knows no backend and no sampler.
+How patient effects are sampled is decided in `graph.parameterization`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from hierarchical_twin.cohort import Cohort, Effect
+from hierarchical_twin.dims import PATIENT, effect_dim, group_suffix, other_effect_dim, term_dim
+from hierarchical_twin.graph.nodes import (
+    Compute,
+    Data,
+    Graph,
+    Node,
+    Observe,
+    Sample,
+    Solve,
+    SolveOutput,
+    SolveParameter,
+)
+from hierarchical_twin.graph.parameterization import EffectGroup, effect_nodes
+from hierarchical_twin.mechanisms import MECHANISMS
+from hierarchical_twin.spec.population import coefficient_prior, link_of, without_levels
+from hierarchical_twin.spec.prior import Prior
+from hierarchical_twin.spec.schema import Observation, Parameter, RandomEffects, Spec
+from hierarchical_twin.spec.units import WorkingUnits, working_units
+
+
+
+@dataclass(frozen=True)
+class Model:
+    """A spec, a cohort and the graph that joins them: the joint density, backend-neutral."""
+
+    spec: Spec
+    cohort: Cohort
+    graph: Graph
+
+    def size(self, dim: str) -> int:
+        """Length of a dimension."""
+        return len(self.graph.coords[dim]) if dim in self.graph.coords else self.cohort.size(dim)
+
+    def shape(self, dims: tuple[str, ...]) -> tuple[int, ...]:
+        """Shape of an array over `dims`."""
+        return tuple(self.size(dim) for dim in dims)
+
+    @cached_property
+    def coords(self) -> dict[str, tuple]:
+        """Labels of every labelled dimension."""
+        return {**self.cohort.coords, **self.graph.coords}
+
+
+def build(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) -> Model:
+    """Join a spec and a cohort into a model.
+
+    Parameters
+    ----------
+    spec : Spec
+    cohort : Cohort
+        Read with the same spec.
+    parameterization : {"centered", "noncentered"}, optional
+        Overrides the spec's choice for every random effect; the posterior is the same.
+
+    Returns
+    -------
+    Model
+    """
+    nodes = [Data(name, tuple(dims)) for name, dims in cohort.dims.items()]
+    builder = _Builder(spec, cohort, working_units(spec), parameterization)
+    coords: dict[str, tuple[str, ...]] = {}
+    for name, parameter in spec.parameters.items():
+        if parameter.typical is not None:
+            nodes += builder.population(name, parameter, parameter.typical)
+    for group in builder.groups_outermost_first():
+        nodes += builder.effect_scales(group, coords)
+        nodes += builder.effects(group)
+    for name, parameter in spec.parameters.items():
+        if parameter.typical is not None:
+            nodes += builder.individual(name, parameter)
+    nodes.append(builder.solve())
+    for outcome, observation in spec.observations.items():
+        nodes += builder.observe(outcome, observation)
+    return Model(spec, cohort, Graph(tuple(nodes), coords))
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """What every step of building reads; each method returns the nodes it adds."""
+
+    spec: Spec
+    cohort: Cohort
+    units: WorkingUnits
+    parameterization: str | None
+
+    def groups_outermost_first(self) -> list[str]:
+        """Grouping levels, the patient last, so that centred patients can sit inside their site."""
+        return sorted(self.cohort.effects, key=lambda group: group == PATIENT)
+
+    def population(self, name: str, parameter: Parameter, typical: Prior) -> list[Node]:
+        """Typical value, coefficients, and the linear predictor without effects."""
+        nodes: list[Node] = [
+            Sample(f"{name}_typical", (), typical.name, typical.arguments),
+            Compute(f"{name}_typical_link", (), "link", (f"{name}_typical",), (("name", link_of(self.spec, name)),)),
+        ]
+        if f"design_{name}" not in self.cohort.arrays:
+            return nodes
+        terms = self.cohort.coords[term_dim(name)]
+        priors = [coefficient_prior(parameter, term) for term in terms]
+        nodes += _vector_nodes(f"beta_{name}", term_dim(name), terms, priors)
+        inputs = (f"{name}_typical_link", f"design_{name}", f"beta_{name}")
+        nodes.append(Compute(f"{name}_fixed", (PATIENT,), "linear_predictor", inputs))
+        return nodes
+
+    def fixed(self, name: str) -> str:
+        """Node of a parameter's linear predictor without effects."""
+        has_terms = f"design_{name}" in self.cohort.arrays
+        return f"{name}_fixed" if has_terms else f"{name}_typical_link"
+
+    def effect_scales(self, group: str, coords: dict[str, tuple[str, ...]]) -> list[Node]:
+        """SDs of a grouping level's effects, and their correlation where one is declared."""
+        declared, suffix = self.spec.random_effects[group], group_suffix(group)
+        dim = effect_dim(group)
+        labels = self.cohort.coords[dim]
+        priors = [_effect_prior(declared, label) for label in labels]
+        nodes = _vector_nodes(f"omega{suffix}", dim, labels, priors)
+        if declared.correlation is None or len(labels) < 2:
+            return nodes
+        size, concentration = len(labels), declared.correlation["concentration"]
+        # Row order of the lower triangle; tree k of the vine has Beta(b, b), b = c + (size - k) / 2 - 1/2.
+        pairs = [(row, column) for row in range(size) for column in range(row)]
+        shape = tuple(concentration + (size - 2 - column) / 2 for _, column in pairs)
+        pair_dim = f"pair_of_{dim}s"
+        coords[pair_dim] = tuple(f"{labels[column]}~{labels[row]}" for row, column in pairs)
+        partial, cholesky = f"omega_partial{suffix}", f"omega_cholesky{suffix}"
+        dims = (dim, other_effect_dim(group))
+        coords[dims[1]] = tuple(labels)
+        return [
+            *nodes,
+            Sample(partial, (pair_dim,), "Beta", (("a", shape), ("b", shape))),
+            Compute(cholesky, dims, "vine_cholesky", (partial,), (("size", size),)),
+            Compute(f"omega_correlation{suffix}", dims, "correlation", (cholesky,), (), True),
+        ]
+
+    def effects(self, group: str) -> list[Node]:
+        """The effects themselves, and the part of each parameter's predictor they make."""
+        declared, suffix = self.spec.random_effects[group], group_suffix(group)
+        labels = self.cohort.coords[effect_dim(group)]
+        members = self.cohort.effects[group]
+        choice = self.parameterization or declared.parameterization
+        choices = choice if isinstance(choice, dict) else dict.fromkeys(labels, choice)
+        has_correlation = declared.correlation is not None and len(labels) > 1
+        nodes: list[Node] = []
+        locations: dict[str, str] = {}
+        for effect in members:
+            if effect.term == "1" and choices.get(effect.label, "noncentered") == "centered":
+                added, location = self._location(group, effect)
+                nodes += added
+                locations[effect.label] = location
+        nodes += effect_nodes(
+            EffectGroup(
+                group=group,
+                labels=labels,
+                choices={label: choices.get(label, "noncentered") for label in labels},
+                omega=f"omega{suffix}",
+                cholesky=f"omega_cholesky{suffix}" if has_correlation else None,
+                locations=locations,
+            )
+        )
+        for position, effect in enumerate(members):
+            nodes += self._contribution(group, position, effect)
+        return nodes
+
+    def _location(self, group: str, effect: Effect) -> tuple[list[Node], str]:
+        """What a centred intercept effect is drawn around: all of its predictor that is above it."""
+        name = effect.parameter
+        if group != PATIENT:
+            return [], f"{name}_typical_link"
+        others = [self.fixed(name)] + [
+            f"{other.label}{group_suffix(outer)}_part"
+            for outer, effects in self.cohort.effects.items()
+            if outer != PATIENT
+            for other in effects
+            if other.parameter == name
+        ]
+        if len(others) == 1:
+            return [], others[0]
+        node = Compute(f"{name}_above_{PATIENT}", (PATIENT,), "add", tuple(others))
+        return [node], node.name
+
+    def _contribution(self, group: str, position: int, effect: Effect) -> list[Node]:
+        """One effect's part of its parameter's predictor, ``[patient]``."""
+        suffix = group_suffix(group)
+        part = f"{effect.label}{suffix}_part"
+        own = f"{effect.label}{suffix}_column"
+        nodes: list[Node] = [
+            Compute(own, (group,), "column", (f"eta{suffix}",), (("position", position),))
+        ]
+        if group != PATIENT:
+            level = f"{own}_of_patient"
+            nodes.append(Compute(level, (PATIENT,), "at_level", (own, f"level_{group}")))
+            own = level
+        if effect.term == "1":
+            nodes.append(Compute(part, (PATIENT,), "add", (own,)))
+        else:
+            inputs = (own, f"effect_design_{group}")
+            nodes.append(Compute(part, (PATIENT,), "weight", inputs, (("position", position),)))
+        return nodes
+
+    def individual(self, name: str, parameter: Parameter) -> list[Node]:
+        """The patient's own value, natural scale, declared unit."""
+        words = (("name", link_of(self.spec, name)),)
+        parts = [
+            f"{effect.label}{group_suffix(group)}_part"
+            for group, effects in self.cohort.effects.items()
+            for effect in effects
+            if effect.parameter == name
+        ]
+        if not parts and self.fixed(name) == f"{name}_typical_link":
+            size = (("size", self.cohort.size(PATIENT)),)
+            return [Compute(name, (PATIENT,), "for_each_patient", (f"{name}_typical",), size, True)]
+        total = Compute(f"{name}_link", (PATIENT,), "add", (self.fixed(name), *parts))
+        return [total, Compute(name, (PATIENT,), "unlink", (total.name,), words, True)]
+
+    def solve(self) -> Solve:
+        """The mechanism at every patient's parameters."""
+        chosen = self.spec.mechanism
+        mechanism = MECHANISMS[chosen.name]
+        parameters = []
+        for name in mechanism.parameters_under(chosen.options):
+            declared = self.spec.parameters.get(name)
+            if declared is not None:
+                parameters.append(
+                    SolveParameter(name, self._source(name, declared), self.units.parameter[name])
+                )
+        outputs = tuple(
+            SolveOutput(f"{outcome}_predicted", observation.predicts, self.units.outcome[outcome])
+            for outcome, observation in self.spec.observations.items()
+        )
+        options = tuple(chosen.options.items())
+        return Solve("solution", mechanism.name, options, mechanism.exposure, tuple(parameters), outputs)
+
+    def _source(self, name: str, declared: Parameter) -> str | float:
+        if declared.value is not None:
+            return float(declared.value)
+        if declared.column is not None:
+            return f"known_{name}"
+        is_common = self.fixed(name) == f"{name}_typical_link" and not any(
+            effect.parameter == name for effects in self.cohort.effects.values() for effect in effects
+        )
+        return f"{name}_typical" if is_common else name
+
+    def observe(self, outcome: str, observation: Observation) -> list[Node]:
+        """Residual parameters and the likelihood of one outcome."""
+        nodes: list[Node] = []
+        parameters: list[tuple[str, str | float]] = []
+        for word in ("sigma", "sigma_proportional", "concentration"):
+            prior = getattr(observation, word)
+            if prior is not None:
+                nodes.append(Sample(f"{word}_{outcome}", (), prior.name, prior.arguments))
+                parameters.append((word, f"{word}_{outcome}"))
+        if observation.error == "student_t":
+            parameters.append(("degrees_of_freedom", float(observation.degrees_of_freedom)))
+        arrays = self.cohort.arrays
+
+        def named(kind: str) -> str | None:
+            return f"{kind}_{outcome}" if f"{kind}_{outcome}" in arrays else None
+
+        nodes.append(
+            Observe(
+                name=outcome,
+                error=observation.error,
+                predicted=f"{outcome}_predicted",
+                parameters=tuple(parameters),
+                observed=f"observed_{outcome}",
+                mask=f"mask_{outcome}",
+                censored=named("censored"),
+                standard_error=named("standard_error"),
+                trials=named("trials"),
+            )
+        )
+        return nodes
+
+
+def _effect_prior(declared: RandomEffects, label: str) -> Prior:
+    """Prior of one effect's SD; one given for ``r:sex`` serves each level's column."""
+    if isinstance(declared.sd, Prior):
+        return declared.sd
+    return declared.sd[label] if label in declared.sd else declared.sd[without_levels(label)]
+
+
+def _vector_nodes(name: str, dim: str, labels: Sequence[str], priors: Sequence[Prior]) -> list[Node]:
+    """A vector of independent variables: one node if they share a family, else scalars joined."""
+    first = priors[0]
+    if all(prior.name == first.name for prior in priors):
+        arguments = tuple((word, tuple(prior[word] for prior in priors)) for word, _ in first.arguments)
+        return [Sample(name, (dim,), first.name, arguments)]
+    scalars = [
+        Sample(f"{name}_{label}", (), prior.name, prior.arguments)
+        for label, prior in zip(labels, priors, strict=True)
+    ]
+    joined = tuple(scalar.name for scalar in scalars)
+    return [*scalars, Compute(name, (dim,), "stack_scalars", joined, (), True)]

@@ -1,0 +1,281 @@
+"""The oracle: a reader of the graph in plain JAX that scores and draws.
+
+Both backends must equal it, value and gradient. Prediction, simulation and updating run on it. The
+flat vector holds every `Sample` node's unconstrained value in graph order; `layout` says where.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from hierarchical_twin.dims import group_suffix
+from hierarchical_twin.graph.build import Model
+from hierarchical_twin.graph.distributions import DISTRIBUTIONS, constrain, unconstrain
+from hierarchical_twin.graph.likelihood import JAX, Errors, draw_observation, log_likelihood
+from hierarchical_twin.graph.nodes import Compute, Data, Observe, Sample, Solve
+from hierarchical_twin.graph.operations import OPERATIONS
+from hierarchical_twin.mechanisms import MECHANISMS
+
+Array = Any
+Values = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one random variable stands in the flat vector."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def stop(self) -> int:
+        """End of the slot."""
+        return self.start + math.prod(self.shape)
+
+
+def layout(model: Model) -> tuple[Slot, ...]:
+    """Slots of the flat vector, in graph order."""
+    slots, start = [], 0
+    for node in model.graph.samples:
+        slot = Slot(node.name, model.shape(node.dims), start)
+        slots.append(slot)
+        start = slot.stop
+    return tuple(slots)
+
+
+def flat_size(model: Model) -> int:
+    """Number of unconstrained coordinates."""
+    return layout(model)[-1].stop
+
+
+def flat_names(model: Model) -> tuple[str, ...]:
+    """Name of each coordinate, such as ``omega[1]``."""
+    names = []
+    for slot in layout(model):
+        width = slot.stop - slot.start
+        names += [slot.name] if slot.shape == () else [f"{slot.name}[{index}]" for index in range(width)]
+    return tuple(names)
+
+
+def split(model: Model, flat: Array) -> Values:
+    """Flat vector ``[size]`` to the unconstrained value of each random variable."""
+    return {slot.name: flat[slot.start : slot.stop].reshape(slot.shape) for slot in layout(model)}
+
+
+def join(model: Model, parts: Mapping[str, Array]) -> Array:
+    """Inverse of `split`."""
+    return jnp.concatenate([jnp.ravel(jnp.asarray(parts[slot.name])) for slot in layout(model)])
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Everything the graph says at one point.
+
+    Attributes
+    ----------
+    values : dict
+        Every node's value, natural scale.
+    log_prior : scalar
+        Log density of the random variables on the unconstrained scale, Jacobian included.
+    log_likelihood : dict
+        Outcome to elementwise log likelihood ``[patient, time]``, zero where masked.
+    """
+
+    values: Values
+    log_prior: Array
+    log_likelihood: dict[str, Array]
+
+    @property
+    def log_density(self) -> Array:
+        """Log prior plus all log likelihoods."""
+        return self.log_prior + sum(jnp.sum(term) for term in self.log_likelihood.values())
+
+
+def score(model: Model, flat: Array) -> Scored:
+    """Evaluate the graph at an unconstrained point.
+
+    Parameters
+    ----------
+    model : Model
+    flat : Array, shape [size]
+        In `layout`'s order.
+
+    Returns
+    -------
+    Scored
+    """
+    parts = split(model, flat)
+    log_prior: Array = jnp.zeros(())
+
+    def place(node: Sample, arguments: Mapping[str, Array]) -> Array:
+        nonlocal log_prior
+        distribution = DISTRIBUTIONS[node.distribution]
+        value, log_slope = constrain(distribution.support, parts[node.name], arguments)
+        log_prior += jnp.sum(distribution.log_density(value, **arguments)) + jnp.sum(log_slope)
+        return value
+
+    values = _walk(model, place)
+    likelihoods = {node.name: _pointwise(model, node, values) for node in model.graph.observes}
+    return Scored(values, log_prior, likelihoods)
+
+
+def log_density(model: Model) -> Callable[[Array], Array]:
+    """The flat log density of a model, ready for `jax.grad` and `jax.jit`."""
+    return lambda flat: score(model, flat).log_density
+
+
+def reported_values(model: Model, values: Mapping[str, Array]) -> Values:
+    """What a fit stores of a point: random variables and reported deterministics, without helpers."""
+    names = [node.name for node in model.graph.samples] + [node.name for node in model.graph.reported]
+    return {name: values[name] for name in names}
+
+
+def draw_prior(model: Model, key: Array) -> tuple[Values, Array]:
+    """One draw from the prior: every node's value, and the same point as a flat vector."""
+    keys = iter_keys(key)
+    parts: Values = {}
+
+    def place(node: Sample, arguments: Mapping[str, Array]) -> Array:
+        distribution = DISTRIBUTIONS[node.distribution]
+        value = distribution.draw(next(keys), model.shape(node.dims), **arguments)
+        parts[node.name] = unconstrain(distribution.support, value, arguments)
+        return value
+
+    values = _walk(model, place)
+    return values, join(model, parts)
+
+
+def central_point(model: Model) -> Array:
+    """Flat vector ``[size]`` at the middle of every prior, effects at zero; non-centred models only."""
+    parts: Values = {}
+    for node in model.graph.samples:
+        distribution = DISTRIBUTIONS[node.distribution]
+        arguments = {word: jnp.asarray(given) for word, given in node.arguments}
+        value = jnp.broadcast_to(distribution.center(**arguments), model.shape(node.dims))
+        parts[node.name] = unconstrain(distribution.support, value, arguments)
+    return join(model, parts)
+
+
+def parameters_at(model: Model, flat: Array) -> Values:
+    """Every parameter's value at an unconstrained point, the mechanism left unsolved."""
+    parts = split(model, flat)
+
+    def place(node: Sample, arguments: Mapping[str, Array]) -> Array:
+        return constrain(DISTRIBUTIONS[node.distribution].support, parts[node.name], arguments)[0]
+
+    return _walk(model, place, is_solved=False)
+
+
+def convert_point(noncentered: Model, target: Model, flat: Array) -> Array:
+    """A flat point of the non-centred model as a flat point of another parameterization of it.
+
+    Every effect a target samples otherwise is normal given what comes before it, so it is that
+    normal's mean plus its SD times the non-centred coordinate.
+    """
+    given = split(noncentered, flat)
+    standard = {
+        f"{effect.label}{group_suffix(group)}": given[f"z{group_suffix(group)}"][:, position]
+        for group, effects in noncentered.cohort.effects.items()
+        for position, effect in enumerate(effects)
+    }
+    parts: Values = {}
+
+    def place(node: Sample, arguments: Mapping[str, Array]) -> Array:
+        if node.name in given:
+            parts[node.name] = given[node.name]
+            return constrain(DISTRIBUTIONS[node.distribution].support, given[node.name], arguments)[0]
+        effect = standard[node.name.split("_", 1)[1]]
+        parts[node.name] = arguments["mean"] + arguments["sd"] * effect
+        return parts[node.name]
+
+    _walk(target, place, is_solved=False)
+    return join(target, parts)
+
+
+def draw_outcomes(model: Model, values: Mapping[str, Array], key: Array) -> dict[str, Array]:
+    """One replicate of every outcome ``[patient, time]`` at given values; censoring not applied."""
+    keys = iter_keys(key)
+    return {
+        node.name: draw_observation(_errors(model, node, values), next(keys), values[node.predicted])
+        for node in model.graph.observes
+    }
+
+
+def iter_keys(key: Array) -> Iterator[Array]:
+    """Endless independent keys from one."""
+    while True:
+        key, own = jax.random.split(key)
+        yield own
+
+
+def _walk(
+    model: Model, place: Callable[[Sample, Mapping[str, Array]], Array], *, is_solved: bool = True
+) -> Values:
+    """Values of all nodes; `place` gives each random variable its value."""
+    values: Values = {}
+    for node in model.graph:
+        match node:
+            case Data(name):
+                values[name] = jnp.asarray(model.cohort.arrays[name])
+            case Sample(name):
+                values[name] = place(node, {word: _argument(values, given) for word, given in node.arguments})
+            case Compute(name, _, operation, inputs, words):
+                values[name] = OPERATIONS[operation](JAX, *(values[i] for i in inputs), **dict(words))
+            case Solve() if is_solved:
+                values |= solve(node, values)
+            case Solve() | Observe():
+                pass
+    return values
+
+
+def _argument(values: Mapping[str, Array], given: float | tuple[float, ...] | str) -> Array:
+    return values[given] if isinstance(given, str) else jnp.asarray(given)
+
+
+def solve(node: Solve, values: Mapping[str, Array]) -> Values:
+    """The predicted outcomes ``[patient, time]`` of a `Solve` node."""
+    mechanism = MECHANISMS[node.mechanism]
+    arguments = {}
+    for parameter in node.parameters:
+        value = values[parameter.source] if isinstance(parameter.source, str) else jnp.asarray(parameter.source)
+        value = value if parameter.factor == 1.0 else value * parameter.factor
+        arguments[parameter.argument] = value[:, None] if value.ndim == 1 else value
+    exposure = (values[name] for name in node.exposure)
+    solution = mechanism.solve()(*exposure, **arguments, **dict(node.options))
+    shape = jnp.shape(values[node.exposure[0]])
+    return {
+        output.name: jnp.broadcast_to(
+            solution[output.output] if output.factor == 1.0 else solution[output.output] * output.factor, shape
+        )
+        for output in node.outputs
+    }
+
+
+def _errors(model: Model, node: Observe, values: Mapping[str, Array]) -> Errors:
+    arrays = model.cohort.arrays
+    parameters = {
+        word: values[given] if isinstance(given, str) else jnp.asarray(given) for word, given in node.parameters
+    }
+    standard_error = None if node.standard_error is None else jnp.asarray(arrays[node.standard_error])
+    trials = None if node.trials is None else jnp.asarray(arrays[node.trials])
+    return Errors(node.error, parameters, standard_error, trials)
+
+
+def _pointwise(model: Model, node: Observe, values: Mapping[str, Array]) -> Array:
+    arrays = model.cohort.arrays
+    mask = arrays[node.mask]
+    predicted = values[node.predicted]
+    # A masked place must not reach the likelihood's edge: its gradient would be 0 * inf.
+    predicted = predicted if mask.all() else jnp.where(mask, predicted, 0.5)
+    censored = None if node.censored is None else jnp.asarray(arrays[node.censored])
+    elementwise = log_likelihood(
+        _errors(model, node, values), jnp.asarray(arrays[node.observed]), predicted, censored
+    )
+    return elementwise if mask.all() else jnp.where(mask, elementwise, 0.0)

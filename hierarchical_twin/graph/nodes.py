@@ -1,0 +1,135 @@
+"""The closed set of node kinds a model is made of.
+
+A node names arrays and dims; it never holds data. Arrays and the encodings learned from data stay
+with the cohort, so the same graph over another cohort is a prediction, a new patient or an update.
+Whoever reads a graph (the oracle, NumPyro, PyMC) is one exhaustive ``match`` over these kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+Value = float | tuple[float, ...] | str
+"""An argument: a number, one number for each element, or the name of an earlier node."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """An array of the cohort, under its own name."""
+
+    name: str
+    dims: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A random variable: a prior on the population, or the patients' effects.
+
+    `distribution` is a key of `graph.distributions.DISTRIBUTIONS`; elements along `dims` are
+    independent given the arguments.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    distribution: str
+    arguments: tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A deterministic value: an operation of `graph.operations.OPERATIONS` on earlier nodes.
+
+    `words` are the operation's own settings (a link's name, a column's position).
+    `is_reported` marks what a user wants to see: it becomes a named deterministic of the
+    backends' programs and a variable of the fit.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    operation: str
+    inputs: tuple[str, ...]
+    words: tuple[tuple[str, str | int | float], ...] = ()
+    is_reported: bool = False
+
+
+@dataclass(frozen=True)
+class SolveParameter:
+    """A mechanism's argument: an earlier node or a number, times its unit conversion."""
+
+    argument: str
+    source: str | float
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class SolveOutput:
+    """A predicted outcome ``[patient, time]``: a mechanism's output times its unit conversion."""
+
+    name: str
+    output: str
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Solve:
+    """The mechanism, solved for every patient along their records."""
+
+    name: str
+    mechanism: str
+    options: tuple[tuple[str, str], ...]
+    exposure: tuple[str, ...]
+    parameters: tuple[SolveParameter, ...]
+    outputs: tuple[SolveOutput, ...]
+
+
+@dataclass(frozen=True)
+class Observe:
+    """The likelihood of one outcome over ``[patient, time]``, where its mask is true.
+
+    `parameters` are the error model's own (``sigma``), as earlier nodes or numbers.
+    `censored`, `standard_error` and `trials` name arrays of the cohort, or are None.
+    """
+
+    name: str
+    error: str
+    predicted: str
+    parameters: tuple[tuple[str, str | float], ...]
+    observed: str
+    mask: str
+    censored: str | None = None
+    standard_error: str | None = None
+    trials: str | None = None
+
+
+Node = Data | Sample | Compute | Solve | Observe
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in an order in which each comes after all it names.
+
+    `coords` gives the labels of every dimension the nodes use that a cohort does not already
+    label: pairs of effects.
+    """
+
+    nodes: tuple[Node, ...]
+    coords: Mapping[str, tuple[str, ...]]
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The random variables, in order: the layout of the flat vector."""
+        return tuple(node for node in self.nodes if isinstance(node, Sample))
+
+    @property
+    def reported(self) -> tuple[Compute, ...]:
+        """The deterministic values a user wants to see."""
+        return tuple(node for node in self.nodes if isinstance(node, Compute) and node.is_reported)
+
+    @property
+    def observes(self) -> tuple[Observe, ...]:
+        """The likelihoods, in order."""
+        return tuple(node for node in self.nodes if isinstance(node, Observe))

@@ -1,0 +1,1 @@
+"""What we do with a model: sample it, keep the result."""

@@ -1,0 +1,38 @@
+"""The progress bar of a run: iterations a second, time left, divergences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from hierarchical_twin.inference.nuts import Progress, Watcher
+
+
+@contextmanager
+def progress_bar() -> Iterator[Watcher]:
+    """A bar on standard error; yields the function that moves it."""
+    columns = (
+        TextColumn("[bold]sampling"),
+        BarColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), refresh_per_second=8) as bar:
+        task = bar.add_task("sampling", total=None, told="compiling")
+
+        def watch(progress: Progress) -> None:
+            if bar.tasks[task].total is None:
+                bar.reset(task, total=progress.total)
+            elapsed = bar.tasks[task].elapsed or 0.0
+            speed = progress.done / elapsed if elapsed > 0 else 0.0
+            told = f"{progress.done:,}/{progress.total:,} iterations, {speed:,.0f} it/s"
+            told += f", {progress.divergences} divergences" if progress.divergences else ""
+            bar.update(task, completed=progress.done, told=told)
+
+        yield watch

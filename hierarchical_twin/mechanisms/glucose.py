@@ -1,0 +1,173 @@
+"""The glucose minimal model, solved exactly for insulin measured at the patient's own times.
+
+No stepping: closed forms inside each interval between records, and one associative scan over
+the intervals. How insulin is interpolated onto the records is the cohort's business.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from hierarchical_twin.errors import Problem, SpecError
+from hierarchical_twin.mechanisms.divided_differences import phi
+from hierarchical_twin.mechanisms.shapes import Parameter, PerRecord
+
+# Gauss-Legendre nodes, as fractions of an interval, and weights, on a leading axis. Measured against
+# a tight ODE solve over gaps of up to an hour, in mg/dL: 4 nodes err by 2e-3, 6 by 1e-6, 8 by 1e-9.
+_ROOTS, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+_NODES, _WEIGHTS = (_ROOTS[:, None, None] + 1.0) / 2.0, _WEIGHTS[:, None, None] / 2.0
+
+
+class _Rates(NamedTuple):
+    """The parameters under which X acts and decays."""
+
+    S_G: Parameter
+    S_I: Parameter
+    p_2: Parameter
+
+
+class _Intervals(NamedTuple):
+    """Between each record and the next: length, insulin above basal and its rise, ``X / S_I``."""
+
+    duration: Array
+    excess: Array
+    rise: Array
+    action: Array
+
+
+def glucose_minimal_model(
+    time: PerRecord,
+    insulin: PerRecord,
+    *,
+    G_0: Parameter,
+    S_G: Parameter,
+    S_I: Parameter,
+    p_2: Parameter,
+    G_b: Parameter,
+    I_b: Parameter,
+    below_basal: Literal["signed", "clipped"] = "signed",
+) -> dict[str, PerRecord]:
+    """Solve Bergman's minimal model of glucose disappearance.
+
+    Equations::
+
+        dG/dt = -(S_G + X) G + S_G G_b            G(0) = G_0
+        dX/dt = -p_2 X + p_2 S_I (I(t) - I_b)     X(0) = 0
+
+    I(t) is piecewise linear between the records. Within an interval X and its integral are
+    closed forms; G follows by the integrating factor, whose one integral is a Gauss-Legendre sum.
+    Measured over gaps of up to an hour and insulin up to 170 uU/mL against a tight ODE solve, in
+    mg/dL: within 2e-9 for `S_I` to 1e-3 and `p_2` to 0.06, within 1e-5 at `S_I` 3e-3 and `p_2` 0.2.
+
+    Parameters
+    ----------
+    time : array [patient, time]
+        Times of the records; the first is time 0, where the initial state holds. Not decreasing:
+        a repeated time (padding) leaves the state as it was.
+    insulin : array [patient, time]
+        Plasma insulin at the records, such as uU/mL; 0 or more.
+    G_0 : array [patient, 1] or []
+        Glucose at time 0, extrapolated back from after mixing, such as mg/dL; greater than 0.
+    S_G : array [patient, 1] or []
+        Glucose effectiveness, 1/time; usually 0.01 to 0.05 per minute.
+    S_I : array [patient, 1] or []
+        Insulin sensitivity, 1/time per unit of insulin; usually 1e-5 to 3e-3 per minute per uU/mL.
+    p_2 : array [patient, 1] or []
+        Rate at which remote insulin action decays, 1/time; usually 0.005 to 0.2 per minute.
+    G_b, I_b : array [patient, 1] or []
+        Basal glucose and basal insulin; greater than 0.
+    below_basal : {"signed", "clipped"}
+        Whether insulin below basal raises glucose (the equation above), or counts as basal
+        (``max(I(t) - I_b, 0)``, whose kink between two records is found and respected).
+
+    Returns
+    -------
+    dict
+        ``G`` : array [patient, time], plasma glucose; ``X`` : array [patient, time], remote
+        insulin action, 1/time.
+
+    Raises
+    ------
+    SpecError
+        If `below_basal` is neither of the two words.
+
+    References
+    ----------
+    Bergman RN, Ider YZ, Bowden CR, Cobelli C (1979). Quantitative estimation of insulin
+    sensitivity. Am J Physiol 236:E667-E677. doi:10.1152/ajpendo.1979.236.6.E667
+    Pacini G, Bergman RN (1986). MINMOD: a computer program to calculate insulin sensitivity and
+    pancreatic responsivity from the frequently sampled intravenous glucose tolerance test. Comput
+    Methods Programs Biomed 23:113-122. doi:10.1016/0169-2607(86)90106-9
+    """
+    excess = insulin - I_b
+    match below_basal:
+        case "signed":
+            every = 1
+        case "clipped":
+            time, excess = _clip_at_basal(time, excess)
+            every = 2
+        case _:
+            raise SpecError(
+                Problem("glucose_minimal_model below_basal", repr(below_basal), "signed or clipped")
+            )
+    duration = jnp.diff(time, axis=-1)
+    action = _remote_action(duration, excess, p_2)
+    intervals = _Intervals(duration, excess[..., :-1], jnp.diff(excess, axis=-1), action[..., :-1])
+    rates = _Rates(S_G, S_I, p_2)
+    loss = _integrated_loss(1.0, intervals, rates)
+    until_end = jnp.exp(_integrated_loss(_NODES, intervals, rates) - loss)
+    inflow = S_G * G_b * duration * jnp.sum(_WEIGHTS * until_end, axis=0)
+    glucose = _accumulate(jnp.broadcast_to(G_0, time[..., :1].shape), jnp.exp(-loss), inflow)
+    return {"G": glucose[..., ::every], "X": (S_I * action)[..., ::every]}
+
+
+def _remote_action(duration: Array, excess: Array, p_2: Parameter) -> Array:
+    """``X / S_I`` at the records, in units of insulin."""
+    decay = p_2 * duration
+    phi_1, phi_2 = phi(2, decay)
+    inflow = decay * (phi_1 * excess[..., :-1] + phi_2 * jnp.diff(excess, axis=-1))
+    return _accumulate(jnp.zeros_like(excess[..., :1]), jnp.exp(-decay), inflow)
+
+
+def _integrated_loss(place: ArrayLike, intervals: _Intervals, rates: _Rates) -> Array:
+    """Integral of ``S_G + X`` from each interval's start to a place in it, a fraction of its length."""
+    elapsed = place * intervals.duration
+    decay = rates.p_2 * elapsed
+    phi_1, phi_2 = phi(2, decay)
+    # In order: what was there at the start, the constant part of insulin, its slope.
+    action_mean = (
+        phi_1 * intervals.action + decay * phi_2 * intervals.excess + (0.5 - phi_2) * place * intervals.rise
+    )
+    return elapsed * (rates.S_G + rates.S_I * action_mean)
+
+
+def _accumulate(start: Array, kept: Array, inflow: Array) -> Array:
+    """States ``s[j + 1] = kept[j] s[j] + inflow[j]`` along the last axis, beginning with `start`."""
+
+    def compose(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+        return first[0] * second[0], second[0] * first[1] + second[1]
+
+    kept, inflow = jax.lax.associative_scan(compose, (kept, inflow), axis=-1)
+    return jnp.concatenate([start, kept * start + inflow], axis=-1)
+
+
+def _clip_at_basal(time: Array, excess: Array) -> tuple[Array, Array]:
+    """Records with one more between each pair, so that ``max(excess, 0)`` is linear between them."""
+    start, end = excess[..., :-1], excess[..., 1:]
+    crosses = (start > 0.0) != (end > 0.0)
+    place = jnp.where(crosses, start / jnp.where(crosses, start - end, 1.0), 0.5)
+    above = jnp.where(excess > 0.0, excess, 0.0)
+    above_between = jnp.where(crosses, 0.0, (above[..., :-1] + above[..., 1:]) / 2.0)
+    time_between = time[..., :-1] + place * jnp.diff(time, axis=-1)
+    return _interleave(time, time_between), _interleave(above, above_between)
+
+
+def _interleave(records: Array, between: Array) -> Array:
+    pairs = jnp.stack([records[..., :-1], between], axis=-1)
+    return jnp.concatenate([pairs.reshape(*records.shape[:-1], -1), records[..., -1:]], axis=-1)

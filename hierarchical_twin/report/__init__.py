@@ -1,0 +1,1 @@
+"""How a fit looks. Nothing is loaded until a figure is asked for."""

@@ -1,0 +1,25 @@
+"""The specs that ship with the package, and the commented one a new spec starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent.parent
+STARTER = Path(__file__).with_name("starter.yaml")
+"""A commented spec to copy and change."""
+
+
+def shipped_specs() -> dict[str, Path]:
+    """Name of each shipped spec to its file, in alphabetical order.
+
+    An installed package carries ``model_specs`` inside itself; a checkout has it at the top level.
+    """
+    inside = _PACKAGE / "model_specs"
+    folder = inside if inside.is_dir() else _PACKAGE.parent / "model_specs"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def locate_spec(word: str) -> Path:
+    """The file a person means: a path, or the name of a shipped spec."""
+    path = Path(word)
+    return path if path.exists() else shipped_specs().get(word, path)
