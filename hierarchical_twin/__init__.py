@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hierarchical_twin.inference.fit import Fit, open_fit
     from hierarchical_twin.inference.prior_predictive import prior_predictive
     from hierarchical_twin.inference.sample import sample
+    from hierarchical_twin.inference.simulate import Simulation, simulate
     from hierarchical_twin.spec import Spec, describe, json_schema, parse_spec, read_spec, write_spec
     from hierarchical_twin.spec.shipped import shipped_specs
 
@@ -39,6 +40,7 @@ _HOMES = {
     "Model": "graph.build",
     "Problem": "errors",
     "SamplingError": "errors",
+    "Simulation": "inference.simulate",
     "Spec": "spec",
     "SpecError": "errors",
     "TwinError": "errors",
@@ -52,6 +54,7 @@ _HOMES = {
     "read_spec": "spec",
     "sample": "inference.sample",
     "shipped_specs": "spec.shipped",
+    "simulate": "inference.simulate",
     "to_numpyro": "backends.numpyro",
     "to_pymc": "backends.pymc",
     "write_spec": "spec",
@@ -67,6 +70,7 @@ __all__ = [
     "Model",
     "Problem",
     "SamplingError",
+    "Simulation",
     "Spec",
     "SpecError",
     "TwinError",
@@ -80,6 +84,7 @@ __all__ = [
     "read_spec",
     "sample",
     "shipped_specs",
+    "simulate",
     "to_numpyro",
     "to_pymc",
     "write_spec",

@@ -118,7 +118,7 @@ def fit(
     draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
     warmup: Annotated[int, typer.Option(help="Warm-up iterations of each chain.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same draws.")] = 0,
-    target_accept: Annotated[float, typer.Option(help="Higher is more careful and slower.")] = 0.9,
+    target_accept: Annotated[float, typer.Option(help="Higher is more careful and slower.")] = 0.95,
     device: Annotated[str, typer.Option(help="cpu, gpu, or auto.")] = "auto",
     overwrite: Annotated[bool, typer.Option(help="Replace a fit that is already there.")] = False,
 ) -> None:

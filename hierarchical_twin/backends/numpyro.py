@@ -73,11 +73,14 @@ def model_function(model: Model) -> Callable[[], None]:
                     values[name] = jnp.asarray(model.cohort.arrays[name])
                 case Sample(name, dims, distribution, given):
                     arguments = {
-                        word: values[value] if isinstance(value, str) else jnp.asarray(value) for word, value in given
+                        word: values[value] if isinstance(value, str) else jnp.asarray(value)
+                        for word, value in given
                     }
                     with ExitStack() as plates:
                         for position, dim in enumerate(dims):
-                            plates.enter_context(numpyro.plate(dim, model.size(dim), dim=position - len(dims)))
+                            plates.enter_context(
+                                numpyro.plate(dim, model.size(dim), dim=position - len(dims))
+                            )
                         values[name] = numpyro.sample(name, DISTRIBUTIONS[distribution](**arguments))
                 case Compute(name, _, operation, inputs, words, is_reported):
                     value = OPERATIONS[operation](JAX, *(values[i] for i in inputs), **dict(words))
@@ -95,7 +98,10 @@ def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:
     mask = arrays[node.mask]
     predicted = values[node.predicted] if mask.all() else jnp.where(mask, values[node.predicted], 0.5)
     given = {word: values[value] if isinstance(value, str) else value for word, value in node.parameters}
-    standard_error = None if node.standard_error is None else jnp.asarray(arrays[node.standard_error])
+    standard_error = None
+    if node.standard_error is not None:
+        # Masked places hold a standard error of 0, which NumPyro refuses as a scale.
+        standard_error = jnp.where(mask, arrays[node.standard_error], 1.0)
     match node.error:
         case "beta":
             phi, mean = given["concentration"], jnp.clip(predicted, _EDGE, 1 - _EDGE)
@@ -115,9 +121,10 @@ def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:
         censored = arrays[node.censored]
         measured = mask & (censored == 0)
         _censor(node.name, law, observed, mask & (censored != 0), censored)
-    with numpyro.plate("patient", mask.shape[0], dim=-2), numpyro.plate(f"time_{node.name}", mask.shape[1], dim=-1):
-        is_full = bool(measured.all())
-        numpyro.sample(node.name, law if is_full else law.mask(measured), obs=observed)
+    law = law if measured.all() else law.mask(measured)
+    patients, times = mask.shape
+    with numpyro.plate("patient", patients, dim=-2), numpyro.plate(f"time_{node.name}", times, dim=-1):
+        numpyro.sample(node.name, law, obs=observed)
 
 
 def _censor(name: str, law: dist.Distribution, limit: Array, where: Array, censored: Array) -> None:

@@ -6,12 +6,14 @@ The mechanism enters PyTensor as one JAX operation, so both backends solve the s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
+from pymc.distributions.transforms import logodds
 from pymc.sampling.jax import get_jaxified_logp
 from pytensor import wrap_jax
 
@@ -26,9 +28,7 @@ from hierarchical_twin.spec.schema import Spec
 Array = Any
 _EDGE = 1e-12
 
-PYTENSOR = Namespace(
-    exp=pt.exp, log=pt.log, sqrt=pt.sqrt, sigmoid=pt.sigmoid, stack=pt.stack, ones=pt.ones
-)
+PYTENSOR = Namespace(exp=pt.exp, log=pt.log, sqrt=pt.sqrt, sigmoid=pt.sigmoid, stack=pt.stack, ones=pt.ones)
 """The array namespace of a PyMC program."""
 
 Maker = Callable[..., Any]
@@ -45,7 +45,12 @@ DISTRIBUTIONS: Mapping[str, tuple[Maker, Callable[[Mapping[str, Array]], dict[st
     "Beta": (pm.Beta, lambda a: {"alpha": a["a"], "beta": a["b"]}),
     "LogitNormal": (
         pm.LogitNormal,
-        lambda a: {"mu": np.log(a["median"]) - np.log1p(-a["median"]), "sigma": a["sd"]},
+        # PyMC gives it no transform of its own.
+        lambda a: {
+            "mu": np.log(a["median"]) - np.log1p(-a["median"]),
+            "sigma": a["sd"],
+            "default_transform": logodds,
+        },
     ),
     "Uniform": (pm.Uniform, lambda a: {"lower": a["lower"], "upper": a["upper"]}),
 }
@@ -114,7 +119,8 @@ def _solve(model: Model, node: Solve, values: Mapping[str, Array]) -> dict[str, 
     shape = model.cohort.arrays[node.exposure[0]].shape
     outputs = solved if isinstance(solved, list | tuple) else [solved]
     return {
-        output.name: pt.specify_shape(value, shape) for output, value in zip(node.outputs, outputs, strict=True)
+        output.name: pt.specify_shape(value, shape)
+        for output, value in zip(node.outputs, outputs, strict=True)
     }
 
 
@@ -124,7 +130,8 @@ def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:
     predicted = values[node.predicted].ravel()
     if not mask.all():
         predicted = predicted[np.flatnonzero(mask)]
-    given = {word: values[value] if isinstance(value, str) else value for word, value in node.parameters}
+    # As float64 arrays: PyTensor keeps a bare 4.0 in single precision.
+    given = {word: _argument(values, value) for word, value in node.parameters}
     data = {kind: _measured(arrays, name, mask) for kind, name in _named_arrays(node).items()}
     maker, arguments = _law(node.error, predicted, given, data)
     observed, dims = arrays[node.observed][mask], observation_dim(node.name)
@@ -132,14 +139,40 @@ def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:
         maker(node.name, **arguments, observed=observed, dims=dims)
         return
     censored = arrays[node.censored][mask]
-    pm.Censored(
+    lower = np.where(censored > 0, observed, -np.inf)
+    upper = np.where(censored < 0, observed, np.inf)
+    pm.CustomDist(
         node.name,
-        maker.dist(**arguments),
-        lower=np.where(censored > 0, observed, -np.inf),
-        upper=np.where(censored < 0, observed, np.inf),
+        *(arguments["mu"], arguments["sigma"], lower, upper),
+        dist=partial(_draw_censored, maker),
+        logp=partial(_censored_logp, maker),
+        class_name=f"Censored{maker.__name__}",
         observed=observed,
         dims=dims,
     )
+
+
+def _draw_censored(maker: Maker, mu: Array, sigma: Array, lower: Array, upper: Array, size: Array) -> Array:
+    return pt.clip(maker.dist(mu=mu, sigma=sigma, size=size), lower, upper)
+
+
+def _censored_logp(maker: Maker, value: Array, mu: Array, sigma: Array, lower: Array, upper: Array) -> Array:
+    """Density of a measured value, mass beyond a limit.
+
+    Not `pymc.Censored`: beside an infinite bound its gradient is not a number.
+    """
+    standardized = ((pt.log(value) if maker is pm.LogNormal else value) - mu) / sigma
+    beyond = _log_ndtr(pt.switch(pt.ge(value, upper), -standardized, standardized))
+    is_measured = pt.and_(pt.gt(value, lower), pt.lt(value, upper))
+    return pt.switch(is_measured, pm.logp(maker.dist(mu=mu, sigma=sigma), value), beyond)
+
+
+def _log_ndtr(z: Array) -> Array:
+    """Log of the standard normal distribution function, far tails and their gradients included."""
+    # Each branch sees only arguments it is finite for: a switch passes on the gradient of both.
+    tail, rest = pt.minimum(z, -1.0), pt.maximum(z, -1.0)
+    in_tail = pt.log(0.5 * pt.erfcx(-tail / np.sqrt(2.0))) - 0.5 * tail * tail
+    return pt.switch(pt.lt(z, -1.0), in_tail, pt.log1p(-0.5 * pt.erfc(rest / np.sqrt(2.0))))
 
 
 def _named_arrays(node: Observe) -> dict[str, str | None]:

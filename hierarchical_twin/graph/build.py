@@ -6,12 +6,13 @@ How patient effects are sampled is decided in `graph.parameterization`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from hierarchical_twin.cohort import Cohort, Effect
 from hierarchical_twin.dims import PATIENT, effect_dim, group_suffix, other_effect_dim, term_dim
+from hierarchical_twin.errors import Problem, SpecError
 from hierarchical_twin.graph.nodes import (
     Compute,
     Data,
@@ -29,7 +30,6 @@ from hierarchical_twin.spec.population import coefficient_prior, link_of, withou
 from hierarchical_twin.spec.prior import Prior
 from hierarchical_twin.spec.schema import Observation, Parameter, RandomEffects, Spec
 from hierarchical_twin.spec.units import WorkingUnits, working_units
-
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,10 @@ class _Builder:
 
     def population(self, name: str, parameter: Parameter, typical: Prior) -> list[Node]:
         """Typical value, coefficients, and the linear predictor without effects."""
+        words = (("name", link_of(self.spec, name)),)
         nodes: list[Node] = [
             Sample(f"{name}_typical", (), typical.name, typical.arguments),
-            Compute(f"{name}_typical_link", (), "link", (f"{name}_typical",), (("name", link_of(self.spec, name)),)),
+            Compute(f"{name}_typical_link", (), "link", (f"{name}_typical",), words),
         ]
         if f"design_{name}" not in self.cohort.arrays:
             return nodes
@@ -125,7 +126,7 @@ class _Builder:
         declared, suffix = self.spec.random_effects[group], group_suffix(group)
         dim = effect_dim(group)
         labels = self.cohort.coords[dim]
-        priors = [_effect_prior(declared, label) for label in labels]
+        priors = [_effect_prior(declared, group, label) for label in labels]
         nodes = _vector_nodes(f"omega{suffix}", dim, labels, priors)
         if declared.correlation is None or len(labels) < 2:
             return nodes
@@ -151,12 +152,12 @@ class _Builder:
         labels = self.cohort.coords[effect_dim(group)]
         members = self.cohort.effects[group]
         choice = self.parameterization or declared.parameterization
-        choices = choice if isinstance(choice, dict) else dict.fromkeys(labels, choice)
+        choices = {label: _parameterization(choice, label) for label in labels}
         has_correlation = declared.correlation is not None and len(labels) > 1
         nodes: list[Node] = []
         locations: dict[str, str] = {}
         for effect in members:
-            if effect.term == "1" and choices.get(effect.label, "noncentered") == "centered":
+            if effect.term == "1" and choices[effect.label] == "centered":
                 added, location = self._location(group, effect)
                 nodes += added
                 locations[effect.label] = location
@@ -164,7 +165,7 @@ class _Builder:
             EffectGroup(
                 group=group,
                 labels=labels,
-                choices={label: choices.get(label, "noncentered") for label in labels},
+                choices=choices,
                 omega=f"omega{suffix}",
                 cholesky=f"omega_cholesky{suffix}" if has_correlation else None,
                 locations=locations,
@@ -196,9 +197,7 @@ class _Builder:
         suffix = group_suffix(group)
         part = f"{effect.label}{suffix}_part"
         own = f"{effect.label}{suffix}_column"
-        nodes: list[Node] = [
-            Compute(own, (group,), "column", (f"eta{suffix}",), (("position", position),))
-        ]
+        nodes: list[Node] = [Compute(own, (group,), "column", (f"eta{suffix}",), (("position", position),))]
         if group != PATIENT:
             level = f"{own}_of_patient"
             nodes.append(Compute(level, (PATIENT,), "at_level", (own, f"level_{group}")))
@@ -220,8 +219,8 @@ class _Builder:
             if effect.parameter == name
         ]
         if not parts and self.fixed(name) == f"{name}_typical_link":
-            size = (("size", self.cohort.size(PATIENT)),)
-            return [Compute(name, (PATIENT,), "for_each_patient", (f"{name}_typical",), size, True)]
+            inputs = (f"{name}_typical", MECHANISMS[self.spec.mechanism.name].exposure[0])
+            return [Compute(name, (PATIENT,), "for_each_patient", inputs, (), True)]
         total = Compute(f"{name}_link", (PATIENT,), "add", (self.fixed(name), *parts))
         return [total, Compute(name, (PATIENT,), "unlink", (total.name,), words, True)]
 
@@ -285,11 +284,23 @@ class _Builder:
         return nodes
 
 
-def _effect_prior(declared: RandomEffects, label: str) -> Prior:
+def _effect_prior(declared: RandomEffects, group: str, label: str) -> Prior:
     """Prior of one effect's SD; one given for ``r:sex`` serves each level's column."""
     if isinstance(declared.sd, Prior):
         return declared.sd
-    return declared.sd[label] if label in declared.sd else declared.sd[without_levels(label)]
+    prior = declared.sd.get(label) or declared.sd.get(without_levels(label))
+    if prior is None:
+        where, term = f"random_effects.{group}.sd", without_levels(label)
+        given = f"priors for {', '.join(declared.sd)}"
+        raise SpecError(Problem(where, given, f"one for {label} as well", f"'{term}' serves all its levels"))
+    return prior
+
+
+def _parameterization(choice: str | Mapping[str, str], label: str) -> str:
+    """How one effect is sampled; a choice for ``r:sex`` serves each level's column."""
+    if isinstance(choice, str):
+        return choice
+    return choice.get(label) or choice.get(without_levels(label)) or "noncentered"
 
 
 def _vector_nodes(name: str, dim: str, labels: Sequence[str], priors: Sequence[Prior]) -> list[Node]:

@@ -137,14 +137,20 @@ def reported_values(model: Model, values: Mapping[str, Array]) -> Values:
     return {name: values[name] for name in names}
 
 
-def draw_prior(model: Model, key: Array) -> tuple[Values, Array]:
-    """One draw from the prior: every node's value, and the same point as a flat vector."""
+def draw_prior(model: Model, key: Array, held: Mapping[str, Array] | None = None) -> tuple[Values, Array]:
+    """One draw from the prior: every node's value, and the same point as a flat vector.
+
+    `held` gives random variables a value on the natural scale instead of a draw.
+    """
     keys = iter_keys(key)
     parts: Values = {}
 
     def place(node: Sample, arguments: Mapping[str, Array]) -> Array:
         distribution = DISTRIBUTIONS[node.distribution]
-        value = distribution.draw(next(keys), model.shape(node.dims), **arguments)
+        if held is not None and node.name in held:
+            value = jnp.asarray(held[node.name])
+        else:
+            value = distribution.draw(next(keys), model.shape(node.dims), **arguments)
         parts[node.name] = unconstrain(distribution.support, value, arguments)
         return value
 
@@ -244,25 +250,23 @@ def solve(node: Solve, values: Mapping[str, Array]) -> Values:
     mechanism = MECHANISMS[node.mechanism]
     arguments = {}
     for parameter in node.parameters:
-        value = values[parameter.source] if isinstance(parameter.source, str) else jnp.asarray(parameter.source)
+        value = _argument(values, parameter.source)
         value = value if parameter.factor == 1.0 else value * parameter.factor
         arguments[parameter.argument] = value[:, None] if value.ndim == 1 else value
     exposure = (values[name] for name in node.exposure)
     solution = mechanism.solve()(*exposure, **arguments, **dict(node.options))
     shape = jnp.shape(values[node.exposure[0]])
-    return {
-        output.name: jnp.broadcast_to(
-            solution[output.output] if output.factor == 1.0 else solution[output.output] * output.factor, shape
-        )
-        for output in node.outputs
-    }
+    outcomes = {}
+    for output in node.outputs:
+        value = solution[output.output]
+        value = value if output.factor == 1.0 else value * output.factor
+        outcomes[output.name] = jnp.broadcast_to(value, shape)
+    return outcomes
 
 
 def _errors(model: Model, node: Observe, values: Mapping[str, Array]) -> Errors:
     arrays = model.cohort.arrays
-    parameters = {
-        word: values[given] if isinstance(given, str) else jnp.asarray(given) for word, given in node.parameters
-    }
+    parameters = {word: _argument(values, given) for word, given in node.parameters}
     standard_error = None if node.standard_error is None else jnp.asarray(arrays[node.standard_error])
     trials = None if node.trials is None else jnp.asarray(arrays[node.trials])
     return Errors(node.error, parameters, standard_error, trials)

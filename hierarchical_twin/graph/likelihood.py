@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import betaln, log_ndtr, xlog1py, xlogy
+from jax.scipy.special import gammaln, log_ndtr, xlog1py, xlogy
 
 from hierarchical_twin.graph.distributions import DISTRIBUTIONS
 from hierarchical_twin.graph.operations import Namespace, residual_sd
@@ -84,7 +84,7 @@ def log_likelihood(errors: Errors, observed: Array, predicted: Array, censored: 
 
 def _binomial(observed: Array, predicted: Array, trials: Array) -> Array:
     share = jnp.clip(predicted, _PROBABILITY_EDGE, 1 - _PROBABILITY_EDGE)
-    ways = -betaln(observed + 1, trials - observed + 1) - jnp.log(trials + 1)
+    ways = gammaln(trials + 1) - gammaln(observed + 1) - gammaln(trials - observed + 1)
     return ways + xlogy(observed, share) + xlog1py(trials - observed, -share)
 
 

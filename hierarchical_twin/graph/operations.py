@@ -154,9 +154,9 @@ def stack_scalars(xp: Namespace, *scalars: Array) -> Array:
     return xp.stack(scalars)
 
 
-def for_each_patient(xp: Namespace, value: Array, *, size: int) -> Array:
-    """A common value repeated for every patient."""
-    return value * xp.ones((size,))
+def for_each_patient(xp: Namespace, value: Array, records: Array) -> Array:
+    """A common value repeated for every patient of an array ``[patient, ...]``."""
+    return value * xp.ones((records.shape[0],))
 
 
 OPERATIONS: Mapping[str, Callable[..., Array]] = {

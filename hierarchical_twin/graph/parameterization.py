@@ -95,8 +95,8 @@ def _one_effect(
         return nodes, column, standard
     location = effects.locations.get(label)
     around = [name for name in (location, mean) if name is not None]
-    center: str | float = 0.0
-    if around:
+    center: str | float = around[0] if around else 0.0
+    if len(around) == 2:
         center = f"center_{tag}"
         nodes.append(Compute(center, dims, "add", tuple(around)))
     own = f"centered_{tag}"

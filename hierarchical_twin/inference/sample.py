@@ -63,7 +63,7 @@ def sample(
     draws: int = 1000,
     warmup: int = 1000,
     seed: int = 0,
-    target_accept: float = 0.9,
+    target_accept: float = 0.95,
     max_tree_depth: int = 10,
     device: str = "auto",
     workers: int | None = None,
