@@ -38,7 +38,10 @@ def set_up(extras: str) -> None:
 def main(words: list[str]) -> int:
     """Run one command; returns its exit code."""
     if sys.version_info < (3, 12):
-        print(f"error: Python {sys.version.split()[0]}; expected 3.12 or later; try python3.12 run.py", file=sys.stderr)
+        print(
+            f"error: Python {sys.version.split()[0]}; expected 3.12 or later; try python3.12 run.py",
+            file=sys.stderr,
+        )
         return 2
     match words:
         case ["fit"]:
@@ -46,7 +49,9 @@ def main(words: list[str]) -> int:
             return subprocess.run([str(BIN / "hierarchical-twin"), *DEMO], cwd=ROOT, check=False).returncode
         case ["test", *options]:
             set_up("[test]")
-            return subprocess.run([str(BIN / "python"), "-m", "pytest", *options], cwd=ROOT, check=False).returncode
+            return subprocess.run(
+                [str(BIN / "python"), "-m", "pytest", *options], cwd=ROOT, check=False
+            ).returncode
     print(__doc__, file=sys.stderr)
     return 2
 
@@ -55,5 +60,7 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except subprocess.CalledProcessError as error:
-        print(f"error: set-up stopped (exit code {error.returncode}); the lines above say why", file=sys.stderr)
+        print(
+            f"error: set-up stopped (exit code {error.returncode}); the lines above say why", file=sys.stderr
+        )
         sys.exit(1)

@@ -50,6 +50,7 @@ class Study:
     spec: str
     data: str
     rows: tuple[Row, ...]
+    truth: str = ""
 
 
 def _scalar(name: str, change: Callable[[xr.DataArray], xr.DataArray] = lambda value: value, **at: str):
@@ -62,7 +63,10 @@ _CLL = (
     "viability = 1/(1+(c/IC50_i)^h), log IC50_i = mu + b*TP53mut + N(0,sd), additive; "
     "patients with known TP53 (178); drug fludarabine; nlme ML"
 )
-_NLS = "same, NLS t>=8 min (MINMOD zero weights before 8), Gb=92, Ib=11, linear interpolation of insulin, input max(I-Ib,0)"
+_NLS = (
+    "same, NLS t>=8 min (MINMOD zero weights before 8), Gb=92, Ib=11, "
+    "linear interpolation of insulin, input max(I-Ib,0)"
+)
 
 
 def _threshold_rows(model: str) -> tuple[Row, ...]:
@@ -113,7 +117,9 @@ STUDIES = (
             Row("G_0 (mg/dL)", _scalar("G_0_typical"), _NLS, "G0 (mg/dL)"),
         ),
     ),
-    Study("glucose_minimal_model", "glucose_minimal_model", "simulated_cohort.csv", ()),
+    Study(
+        "glucose_minimal_model", "glucose_minimal_model", "simulated_cohort.csv", (), "simulated_truth.csv"
+    ),
     Study(
         "sleep",
         "sleep",
@@ -124,7 +130,10 @@ STUDIES = (
             Row("omega intercept", _scalar("omega", effect="intercept"), _REML, "sd intercept"),
             Row("omega slope", _scalar("omega", effect="slope"), _REML, "sd slope"),
             Row(
-                "correlation", _scalar("omega_correlation", effect="intercept", effect_other="slope"), _REML, "corr"
+                "correlation",
+                _scalar("omega_correlation", effect="intercept", effect_other="slope"),
+                _REML,
+                "corr",
             ),
             Row("residual SD", _scalar("sigma_reaction"), _REML, "sd residual"),
         ),
@@ -139,7 +148,9 @@ def compare(study: Study, posterior: xr.Dataset) -> pd.DataFrame:
     for row in study.rows:
         known = references[(references["model"] == row.model) & (references["parameter"] == row.parameter)]
         if len(known) != 1:
-            raise SystemExit(f"{study.folder}/references.csv: {len(known)} rows for {row.model!r} {row.parameter!r}")
+            raise SystemExit(
+                f"{study.folder}/references.csv: {len(known)} rows for {row.model!r} {row.parameter!r}"
+            )
         draws = row.draws(posterior).values.ravel()
         value = float(known["value"].iloc[0])
         rows.append(
@@ -155,6 +166,17 @@ def compare(study: Study, posterior: xr.Dataset) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def coverage(study: Study, fit: ht.Fit) -> list[str]:
+    """How many of the patients' 90 % intervals hold the simulated truth, parameter by parameter."""
+    truth = pd.read_csv(HERE / study.folder / study.truth, dtype={"id": str}).set_index("id")
+    intervals = fit.intervals(list(truth.columns))
+    values = [truth.loc[row.patient, row.parameter] for row in intervals.itertuples()]
+    inside = (intervals["lower"] <= values) & (intervals["upper"] >= values)
+    counts = inside.groupby(intervals["parameter"]).agg(["sum", "size"])
+    told = ", ".join(f"{name} {row['sum']} of {row['size']}" for name, row in counts.iterrows())
+    return [f"90 % intervals that hold the simulated truth: {told}; {inside.sum()} of {len(inside)} in all."]
 
 
 def pictures(fit: ht.Fit) -> Iterator[tuple[str, Figure]]:
@@ -193,7 +215,11 @@ def refit(study: Study) -> str:
     else:
         lines += ["| quantity | mean | sd | 90 % equal-tailed |", "|---|---|---|---|"]
         for row in fit.population().itertuples():
-            lines.append(f"| {row.parameter} | {row.mean:.4g} | {row.sd:.2g} | {row.lower:.4g} to {row.upper:.4g} |")
+            lines.append(
+                f"| {row.parameter} | {row.mean:.4g} | {row.sd:.2g} | {row.lower:.4g} to {row.upper:.4g} |"
+            )
+    if study.truth:
+        lines += ["", *coverage(study, fit)]
     spent = json.loads(fit.attributes["timings"])
     verdict = fit.diagnostics()
     print(verdict, file=sys.stderr)

@@ -5,31 +5,39 @@ Exit codes: 0 done; 2 bad input; 3 done, but the draws are not to be trusted; 13
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from hierarchical_twin.errors import DataError, Problem, TwinError
+from hierarchical_twin.errors import DataError, Problem, SamplingError, TwinError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from hierarchical_twin.inference.fit import Fit
 
 EXIT_BAD_INPUT = 2
 EXIT_NOT_TRUSTWORTHY = 3
 EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="From one YAML file and one table to shrunken per-patient estimates with credible intervals.",
 )
 
-SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A spec file, or the name of a shipped model.")]
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A spec file, or the name of a shipped model.")
+]
 FitArgument = Annotated[Path, typer.Argument(metavar="FIT", help="A saved fit, or the folder `fit` wrote.")]
 ProbOption = Annotated[float, typer.Option(help="Probability inside each interval.")]
 KindOption = Annotated[Literal["equal-tailed", "hdi"], typer.Option(help="Kind of interval.")]
@@ -46,11 +54,18 @@ def models() -> None:
     from hierarchical_twin.spec import read_spec
     from hierarchical_twin.spec.shipped import shipped_specs
 
-    shipped = Table("spec", "mechanism", "title", title="Shipped models", title_justify="left")
+    # A name is there to be copied: in a narrow terminal the other columns give way.
+    shipped = Table(title="Shipped models", title_justify="left")
+    shipped.add_column("spec", no_wrap=True)
+    shipped.add_column("mechanism", overflow="fold")
+    shipped.add_column("title")
     for name, path in shipped_specs().items():
         spec = read_spec(path)
         shipped.add_row(name, spec.mechanism.name, spec.title)
-    known = Table("mechanism", "equation", "parameters", title="Mechanisms", title_justify="left")
+    known = Table(title="Mechanisms", title_justify="left")
+    known.add_column("mechanism", no_wrap=True)
+    known.add_column("equation")
+    known.add_column("parameters")
     for mechanism in MECHANISMS.values():
         known.add_row(mechanism.name, mechanism.equation, ", ".join(mechanism.parameters))
     console = Console()
@@ -72,8 +87,10 @@ def init(
 
     shipped = shipped_specs()
     if like is not None and like not in shipped:
-        raise SpecError(Problem("--like", f"'{like}'", f"one of {', '.join(shipped)}", nearest(like, shipped)))
-    if path.exists():
+        raise SpecError(
+            Problem("--like", f"'{like}'", f"one of {', '.join(shipped)}", nearest(like, shipped))
+        )
+    if os.path.lexists(path):
         raise SpecError(Problem(str(path), "a file that exists", "a new file", "choose another name"))
     _folder_for(path.parent)
     shutil.copyfile(STARTER if like is None else shipped[like], path)
@@ -133,8 +150,10 @@ def fit(
     read = read_spec(locate_spec(spec))
     cohort = read_cohort(data, read)
     target = out / "fit.nc"
-    if target.exists() and not overwrite:
-        raise DataError(Problem(str(target), "a fit that exists", "a new folder", "choose another, or --overwrite"))
+    if os.path.exists(target) and not overwrite:
+        raise DataError(
+            Problem(str(target), "a fit that exists", "a new folder", "choose another, or --overwrite")
+        )
     _folder_for(out)
     _say(str(cohort.report))
     from hierarchical_twin.graph.build import build
@@ -157,7 +176,7 @@ def fit(
     _print_table(found.population(), without=("prob", "kind", "cv_lower", "cv_upper"))
     _print_table(found.intervals(), without=("prob", "kind"), most=40)
     _say(f"wrote {', '.join(sorted(path.name for path in (target, *written)))} to {out}")
-    _finish(found.diagnostics())
+    _finish(found)
 
 
 @app.command()
@@ -204,19 +223,19 @@ def diagnostics(path: FitArgument) -> None:
 
     Example: `hierarchical-twin diagnostics growth_fit`
     """
-    found = _open(path).diagnostics()
-    typer.echo(str(found))
-    if not found.is_trustworthy:
-        raise typer.Exit(EXIT_NOT_TRUSTWORTHY)
+    _finish(_open(path))
 
 
-def _open(path: Path) -> "Fit":
+def _open(path: Path) -> Fit:
     from hierarchical_twin.inference.fit import open_fit
 
-    return open_fit(path / "fit.nc" if path.is_dir() and path.suffix != ".zarr" else path)
+    if not path.suffix and not os.path.exists(path):
+        expected = "the folder `fit` wrote, or a saved fit (.nc, .zarr)"
+        raise SamplingError(Problem(str(path), "no such file or folder", expected))
+    return open_fit(path / "fit.nc" if path.suffix != ".zarr" and os.path.isdir(path) else path)
 
 
-def _show(frame: "DataFrame", out: Path | None) -> None:
+def _show(frame: DataFrame, out: Path | None) -> None:
     if out is None:
         _print_table(frame, without=())
         return
@@ -225,7 +244,7 @@ def _show(frame: "DataFrame", out: Path | None) -> None:
     typer.echo(f"wrote {write_table(frame, out)}")
 
 
-def _print_table(frame: "DataFrame", *, without: tuple[str, ...], most: int | None = None) -> None:
+def _print_table(frame: DataFrame, *, without: tuple[str, ...], most: int | None = None) -> None:
     shown = frame.drop(columns=[column for column in without if column in frame])
     cut = shown if most is None else shown.head(most)
     typer.echo(cut.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep=""))
@@ -236,8 +255,12 @@ def _print_table(frame: "DataFrame", *, without: tuple[str, ...], most: int | No
     typer.echo("")
 
 
-def _finish(verdict: "Diagnostics") -> None:
+def _finish(fit: Fit) -> None:
+    verdict = fit.diagnostics()
     typer.echo(str(verdict))
+    if fit.attributes.get("is_interrupted"):
+        kept = f"{verdict.chains} x {verdict.draws:,} draws"
+        _say(f"INTERRUPTED: this run was stopped before its end; it holds the {kept} made until then")
     if not verdict.is_trustworthy:
         raise typer.Exit(EXIT_NOT_TRUSTWORTHY)
 
@@ -245,8 +268,11 @@ def _finish(verdict: "Diagnostics") -> None:
 def _folder_for(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Asked now: after an hour of sampling is too late to find out.
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise DataError(Problem(str(folder), str(error.strerror), "a folder that can be written to")) from error
+        reason = "a file" if os.path.isfile(folder) else str(error.strerror)
+        raise DataError(Problem(str(folder), reason, "a folder that can be written to")) from error
 
 
 def _say(line: str) -> None:
@@ -255,21 +281,44 @@ def _say(line: str) -> None:
 
 def main() -> None:
     """Run the command line; every failure is one message on standard error and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # Greek letters on a terminal that has none: a question mark, not a failure.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
-        app(standalone_mode=True)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except TwinError as error:
         for problem in error.problems:
-            typer.echo(f"error: {problem}", err=True)
+            _say(f"error: {problem}")
         sys.exit(EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
     except Exception as error:
+        # Typer's usage errors: their class has moved between its versions, their methods have not.
+        if hasattr(error, "format_message"):
+            _say(f"error: {_usage_problem(error)}")
+            sys.exit(EXIT_BAD_INPUT)
         if os.environ.get("HIERARCHICAL_TWIN_DEBUG"):
             raise
-        typer.echo(
-            f"error: hierarchical-twin: got {type(error).__name__}: {error}; expected no such thing, this is a bug; "
-            "try again with HIERARCHICAL_TWIN_DEBUG=1 for the traceback to report",
-            err=True,
-        )
+        _say(f"error: {_bug_problem(error)}")
         sys.exit(1)
+    if code == EXIT_INTERRUPTED:
+        _say("interrupted: stopped before it was done")
+    sys.exit(code)
+
+
+def _usage_problem(error: Any) -> Problem:
+    """A mistake in the words of the command line, in the project's one shape."""
+    said = error.format_message().strip().rstrip(".").removeprefix("Got ").replace("Value error, ", "")
+    got = f"{said[:1].lower()}{said[1:]}"
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return Problem("hierarchical-twin", got, "a complete command", "try 'hierarchical-twin --help'")
+    usage = " ".join(context.get_usage().removeprefix("Usage: ").split())
+    return Problem(context.command_path, got, f"'{usage}'", f"try '{context.command_path} --help'")
+
+
+def _bug_problem(error: Exception) -> Problem:
+    got = f"{type(error).__name__}: {error}"
+    hint = "try again with HIERARCHICAL_TWIN_DEBUG=1 for the traceback to report"
+    return Problem("hierarchical-twin", got, "no such thing, this is a bug", hint)

@@ -40,7 +40,9 @@ def make_design(seed: int = 20) -> pd.DataFrame:
         insulin = basal_insulin + np.maximum(chosen["insulin_uU_per_mL"] - 9.0, 0.0) * height
         basal_glucose = rng.normal(90.0, 6.0)
         for time, value in zip(chosen["time_min"], insulin, strict=True):
-            rows.append((patient, time, 100.0, round(value, 1), round(basal_glucose, 1), round(basal_insulin, 1)))
+            rows.append(
+                (patient, time, 100.0, round(value, 1), round(basal_glucose, 1), round(basal_insulin, 1))
+            )
     names = ["id", "time_min", "glucose_mg_per_dL", "insulin_uU_per_mL"]
     return pd.DataFrame(rows, columns=[*names, "basal_glucose_mg_per_dL", "basal_insulin_uU_per_mL"])
 
@@ -56,7 +58,9 @@ def main() -> None:
     design.loc[rows["table_row"].to_numpy() - 1, "glucose_mg_per_dL"] = rows["value"].round(1).to_numpy()
     design.to_csv(HERE / "simulated_cohort.csv", index=False)
     patients = simulation.model.cohort.patients
-    truth = pd.DataFrame({"id": patients, **{name: simulation.truth[name] for name in ("G_0", "S_G", "S_I", "p_2")}})
+    truth = pd.DataFrame(
+        {"id": patients, **{name: simulation.truth[name] for name in ("G_0", "S_G", "S_I", "p_2")}}
+    )
     truth.to_csv(HERE / "simulated_truth.csv", index=False, float_format="%.6g")
 
 

@@ -290,7 +290,7 @@ def _divergence_check(divergences: float, total: int) -> Check:
         divergences == 0,
         f"{divergences:.0f}{share}",
         "0",
-        "switch the random effects between centered and noncentered, raise the target acceptance to 0.95, "
+        "switch the random effects between centered and noncentered, raise the target acceptance to 0.99, "
         "or tighten the priors of the omegas: some part of the posterior was not explored",
     )
 

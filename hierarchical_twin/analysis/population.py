@@ -14,6 +14,7 @@ from hierarchical_twin.analysis.intervals import (
     summary_columns,
 )
 from hierarchical_twin.analysis.variables import (
+    covariate_units_of,
     effect_groups,
     elements_of,
     labels_of,
@@ -53,6 +54,7 @@ def population_intervals(
     """
     check_interval(prob, kind)
     posterior, links, units = posterior_of(tree), links_of(tree), units_of(tree)
+    covariate_units = covariate_units_of(tree)
     is_log = {
         # A slope's label, such as `r:age`, is no key of `links`: its CV would depend on the covariate.
         group.omega: np.array([links.get(label) == "log" for label in labels_of(posterior, group.effect_dim)])
@@ -66,7 +68,7 @@ def population_intervals(
         head = pd.DataFrame(
             {
                 "parameter": elements.labels,
-                "unit": [unit_of(label, units, links) for label in elements.labels],
+                "unit": [unit_of(label, units, links, covariate_units) for label in elements.labels],
             }
         )
         spread = _coefficient_of_variation(elements.draws, is_log.get(name), prob=prob, kind=kind)

@@ -33,9 +33,10 @@ def effect_shrinkage(
     Returns
     -------
     pd.DataFrame
-        Columns ``group, effect, definition, formula, mean, median, lower, upper, prob, kind``; two
-        rows for each effect. 0: everyone keeps their own estimate; near 1: nobody's data speak.
-        Standard deviations over levels use n - 1. Negative values are possible and kept.
+        Columns ``group, effect, definition, formula, median, lower, upper, prob, kind``; two rows
+        for each effect, none for a fit without effects. 0: everyone keeps their own estimate; near
+        1: nobody's data speak. Standard deviations over levels use n - 1. Negative values are
+        possible and kept. No mean: a few draws of omega near 0 would decide it.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def effect_shrinkage(
     posterior = posterior_of(tree)
     frames = [_group_table(posterior, group, prob, kind) for group in effect_groups(posterior)]
     if not frames:
-        columns = "group effect definition formula mean median lower upper prob kind"
+        columns = "group effect definition formula median lower upper prob kind"
         return pd.DataFrame(columns=columns.split())
     return pd.concat(frames, ignore_index=True).assign(prob=float(prob), kind=kind)
 
@@ -59,8 +60,10 @@ def effect_shrinkage(
 def patient_shrinkage(tree: xr.DataTree) -> pd.DataFrame:
     """Each patient's own shrinkage: ``var(eta_i | y) / omega^2``.
 
-    The variance is over the draws, and omega^2 is its posterior mean. 0: the patient's data settle
-    the effect; 1: they say nothing about it.
+    The variance is over the draws, and omega^2 is its posterior mean. 1: the patient's data say
+    nothing about the effect. It does not go to 0 for the best measured patient: an effect is a
+    distance from the typical value, and keeps the uncertainty of that, which shrinks with the number
+    of patients.
 
     Returns
     -------
@@ -106,7 +109,6 @@ def _group_table(posterior: xr.Dataset, group: EffectGroup, prob: float, kind: s
                     "effect": labels_of(posterior, group.effect_dim),
                     "definition": definition,
                     "formula": formulas[definition],
-                    "mean": summary.mean,
                     "median": summary.median,
                     "lower": summary.lower,
                     "upper": summary.upper,

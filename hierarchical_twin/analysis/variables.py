@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import StringIO
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from ruamel.yaml import YAML, YAMLError
 
 from hierarchical_twin.dims import CHAIN, DRAW, EFFECT, PATIENT, POSTERIOR
 from hierarchical_twin.errors import Problem, SamplingError
 
 _SAMPLE_DIMS = (CHAIN, DRAW)
+_FACTOR_BREAK = re.compile(r":(?![^\[(]*[\])])")  # the colons of age:sex[M], not those of a level or a call
+_PLAIN_COVARIATE = re.compile(r"(?:center\()?(\w+)\)?")
 _POPULATION_ORDER = ("beta_", "omega", "omega_correlation", "sigma_", "concentration_")
 
 
@@ -119,24 +125,65 @@ def errors_of(tree: xr.DataTree) -> dict[str, str]:
     return _json_attribute(tree, "error")
 
 
-def unit_of(label: str, units: Mapping[str, str], links: Mapping[str, str]) -> str:
+def covariate_units_of(tree: xr.DataTree) -> dict[str, str]:
+    """Covariate to the unit its spec declares; covariates without one are left out."""
+    declared = spec_part(tree, "covariates")
+    words = declared.items() if isinstance(declared, dict) else ()
+    return {str(name): str(keys["unit"]) for name, keys in words if isinstance(keys, dict) and "unit" in keys}
+
+
+def spec_part(tree: xr.DataTree, *keys: str) -> Any:
+    """What stands at some keys of the fit's spec, or None: for labels, so that absence is no error."""
+    try:
+        found = YAML(typ="safe", pure=True).load(StringIO(str(tree.attrs.get("spec", ""))))
+    except YAMLError:
+        return None
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
+def unit_of(
+    label: str,
+    units: Mapping[str, str],
+    links: Mapping[str, str],
+    covariate_units: Mapping[str, str] | None = None,
+) -> str:
     """Unit of a variable or of one element of it, such as ``omega[r]``.
 
     Random effects, their omegas and covariate coefficients are on the link scale: without unit
-    under a log or logit link, in the parameter's unit (for one unit of a covariate) under identity.
+    under a log or logit link, in the parameter's unit under identity. There the coefficient of a
+    number, and the omega of a slope on it, are for one unit of it: ``ms/year``, or ``ms per unit``
+    where the spec gives the covariate no unit, or the formula transforms it.
     """
     name, _, inside = label.removesuffix("]").partition("[")
     for known in (label, name, name.removesuffix("_typical")):
         if known in units:
             return units[known]
-    if name.startswith("omega_correlation"):
+    if name.startswith(("omega_correlation", "sigma_proportional_", "concentration_")):
         return "1"
-    parameter = inside.split(",")[-1].partition(":")[0]
     if name.startswith("beta_"):
-        parameter = name.removeprefix("beta_")
-    elif not name.startswith(("omega", "eta")):
+        parameter, term = name.removeprefix("beta_"), inside
+    elif name.startswith(("omega", "eta")):
+        effect = inside if name.startswith("omega") else inside.rpartition(",")[2]
+        parameter, _, term = effect.partition(":")
+    else:
         return ""
-    return units.get(parameter, "") if links.get(parameter) == "identity" else "1"
+    if links.get(parameter) != "identity":
+        return "1"
+    return _per_covariate(units.get(parameter, ""), term, covariate_units or {})
+
+
+def _per_covariate(unit: str, term: str, covariate_units: Mapping[str, str]) -> str:
+    """A parameter's unit for one unit of each number in a term; a level, such as ``sex[M]``, is none."""
+    numbers = [factor for factor in _FACTOR_BREAK.split(term) if factor and not factor.endswith("]")]
+    if not numbers or not unit:
+        return unit
+    names = [found.group(1) if (found := _PLAIN_COVARIATE.fullmatch(factor)) else "" for factor in numbers]
+    given = [covariate_units.get(name, "1") for name in names]
+    if "1" in given:
+        return unit if unit == "1" else f"{unit} per unit"
+    return unit + "".join(f"/({one})" if re.search(r"[*/ ]", one) else f"/{one}" for one in given)
 
 
 def _own_dims(values: xr.DataArray) -> tuple[str, ...]:

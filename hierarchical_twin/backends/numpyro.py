@@ -102,19 +102,22 @@ def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:
     if node.standard_error is not None:
         # Masked places hold a standard error of 0, which NumPyro refuses as a scale.
         standard_error = jnp.where(mask, arrays[node.standard_error], 1.0)
+    # A start far out can overflow a prediction: that is a density of zero, not an error to raise.
     match node.error:
         case "beta":
             phi, mean = given["concentration"], jnp.clip(predicted, _EDGE, 1 - _EDGE)
-            law: dist.Distribution = dist.Beta(mean * phi, (1 - mean) * phi)
+            law: dist.Distribution = dist.Beta(mean * phi, (1 - mean) * phi, validate_args=False)
         case "binomial":
-            law = dist.Binomial(jnp.asarray(arrays[node.trials]), probs=jnp.clip(predicted, _EDGE, 1 - _EDGE))
+            # Whole numbers in their own type, or NumPyro cannot draw counts.
+            trials = jnp.asarray(arrays[node.trials], dtype=int)
+            law = dist.Binomial(trials, probs=jnp.clip(predicted, _EDGE, 1 - _EDGE))
         case "student_t":
-            law = dist.StudentT(given["degrees_of_freedom"], predicted, given["sigma"])
+            law = dist.StudentT(given["degrees_of_freedom"], predicted, given["sigma"], validate_args=False)
         case "lognormal":
-            law = dist.LogNormal(jnp.log(predicted), given["sigma"])
+            law = dist.LogNormal(jnp.log(predicted), given["sigma"], validate_args=False)
         case _:
             parts = given.get("sigma"), given.get("sigma_proportional"), standard_error
-            law = dist.Normal(predicted, residual_sd(JAX, node.error, predicted, *parts))
+            law = dist.Normal(predicted, residual_sd(JAX, node.error, predicted, *parts), validate_args=False)
     observed = jnp.asarray(arrays[node.observed])
     measured = mask
     if node.censored is not None:

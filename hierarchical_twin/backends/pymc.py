@@ -170,9 +170,10 @@ def _censored_logp(maker: Maker, value: Array, mu: Array, sigma: Array, lower: A
 def _log_ndtr(z: Array) -> Array:
     """Log of the standard normal distribution function, far tails and their gradients included."""
     # Each branch sees only arguments it is finite for: a switch passes on the gradient of both.
-    tail, rest = pt.minimum(z, -1.0), pt.maximum(z, -1.0)
+    is_in_tail = pt.lt(z, -1.0)
+    tail, rest = pt.switch(is_in_tail, z, -1.0), pt.switch(is_in_tail, -1.0, z)
     in_tail = pt.log(0.5 * pt.erfcx(-tail / np.sqrt(2.0))) - 0.5 * tail * tail
-    return pt.switch(pt.lt(z, -1.0), in_tail, pt.log1p(-0.5 * pt.erfc(rest / np.sqrt(2.0))))
+    return pt.switch(is_in_tail, in_tail, pt.log1p(-0.5 * pt.erfc(rest / np.sqrt(2.0))))
 
 
 def _named_arrays(node: Observe) -> dict[str, str | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -9,8 +11,9 @@ from hierarchical_twin.cohort.cohort import Effect
 from hierarchical_twin.cohort.columns import as_text
 from hierarchical_twin.cohort.encode import Encoding, collinear, encode_covariates, uncentred_terms
 from hierarchical_twin.dims import PATIENT, effect_dim, term_dim
+from hierarchical_twin.errors import DataError, Problem, nearest
 from hierarchical_twin.spec.formula import read_formula
-from hierarchical_twin.spec.population import effects_of, is_estimated
+from hierarchical_twin.spec.population import effects_of, is_estimated, link_of, without_levels
 from hierarchical_twin.spec.schema import Spec
 
 
@@ -103,3 +106,55 @@ def _levels(build: Builder, group: str, column: pd.Series) -> None:
     names = tuple(str(name) for name in order if name in present)
     build.coords[group] = names
     build.add(f"level_{group}", pd.Categorical(words, categories=list(names)).codes.astype(np.int32), PATIENT)
+
+
+def refuse_unknown_columns(
+    spec: Spec, encodings: Mapping[str, Encoding], effects: Mapping[str, tuple[Effect, ...]]
+) -> None:
+    """Check the keys of a spec that name design columns, now that the levels are known.
+
+    A misspelt level would otherwise leave its column with the prior of another key, or the default.
+
+    Raises
+    ------
+    DataError
+        A key of ``coefficients``, ``sd`` or ``parameterization`` is no column and no term, or a
+        column under the identity link has no prior.
+    """
+    problems: list[Problem] = []
+    for name, encoding in encodings.items():
+        given = spec.parameters[name].coefficients
+        if isinstance(given, dict):
+            where = f"parameters.{name}.coefficients"
+            terms = read_formula(spec.parameters[name].formula).terms
+            references = {
+                f"{variable.name}[{variable.levels[0]}]": f"'{variable.levels[0]}' is the reference level"
+                for variable in encoding.variables
+                if variable.levels
+            }
+            problems += _unknown_keys(where, given, (*terms, *encoding.terms), references)
+            lacking = [term for term in encoding.terms if not {term, without_levels(term)} & set(given)]
+            if lacking and link_of(spec, name) == "identity":
+                expected = "a prior for each column: there is no default under the identity link"
+                problems.append(Problem(where, f"no prior for {', '.join(lacking)}", expected))
+    for group, words in effects_of(spec).items():
+        labels = (*(word.label for word in words), *(effect.label for effect in effects[group]))
+        declared = spec.random_effects[group]
+        for key in ("sd", "parameterization"):
+            given = getattr(declared, key)
+            if isinstance(given, dict):
+                problems += _unknown_keys(f"random_effects.{group}.{key}", given, labels, {})
+    if problems:
+        raise DataError(problems)
+
+
+def _unknown_keys(
+    where: str, given: Mapping[str, object], columns: tuple[str, ...], references: Mapping[str, str]
+) -> list[Problem]:
+    known = tuple(dict.fromkeys(columns))
+    expected = f"one of {', '.join(known)}"
+    return [
+        Problem(where, f"'{key}'", expected, references.get(key) or nearest(key, known))
+        for key in given
+        if key not in known
+    ]

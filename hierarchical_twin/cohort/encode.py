@@ -129,7 +129,7 @@ def encode_covariates(
         # log(0) is told below as a term that is not finite, not as a warning of NumPy.
         with np.errstate(all="ignore"):
             matrices = design_matrices(formula, data, na_action="error", extra_namespace=_FUNCTIONS)
-        matrix = matrices.common
+        matrix: Any = matrices.common  # None only for a formula without terms; ours have an intercept
         labels = [label for term in matrix.terms.values() for label in term.labels]
         values = np.asarray(matrix).astype(np.float64)
     # Whatever a transform raises on these values: center() of a word, bs() of two rows.

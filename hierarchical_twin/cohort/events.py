@@ -54,7 +54,7 @@ class DoseEvents:
 
 @dataclass(frozen=True)
 class DoseRows:
-    """The doses, and what became of the rows that are events but no observations.
+    """The doses before additional ones, and what became of the rows that are events but no observations.
 
     Parameters
     ----------
@@ -72,6 +72,33 @@ class DoseRows:
     other: np.ndarray
     empty: np.ndarray
     missing: np.ndarray
+
+    def has_acted(self, patient: np.ndarray, time: np.ndarray, *, jumps: bool) -> np.ndarray:
+        """Whether a dose of its patient has acted on each row of the table; bool, shape [row].
+
+        Parameters
+        ----------
+        patient : ndarray of int, shape [row]
+            Code of the patient, -1 for none.
+        time : ndarray of float, shape [row]
+        jumps : bool
+            Whether a dose of no duration acts at its own moment (on the rows after its own), and
+            not only after it.
+        """
+        events = self.events.take(~np.isnan(self.events.time))  # a dose without a time is told elsewhere
+        count = int(patient.max(initial=-1)) + 1
+        first = np.full(count + 1, np.inf)  # the last place is that of code -1
+        np.minimum.at(first, events.patient, events.time)
+        acted = time > first[patient]
+        if not jumps:
+            return acted
+        at_once = events.duration == 0
+        first = np.full(count + 1, np.inf)
+        np.minimum.at(first, events.patient[at_once], events.time[at_once])
+        row = np.full(count + 1, np.inf)
+        opening = at_once & (events.time == first[events.patient])
+        np.minimum.at(row, events.patient[opening], events.row[opening])
+        return acted | ((time == first[patient]) & (np.arange(len(time)) > row[patient]))
 
 
 def read_doses(

@@ -15,7 +15,7 @@ from hierarchical_twin.cohort.arrays import (
     place,
 )
 from hierarchical_twin.cohort.cohort import Cohort
-from hierarchical_twin.cohort.designs import Builder, add_designs, add_effects
+from hierarchical_twin.cohort.designs import Builder, add_designs, add_effects, refuse_unknown_columns
 from hierarchical_twin.cohort.events import DoseEvents
 from hierarchical_twin.cohort.inputs import Samples
 from hierarchical_twin.cohort.observations import Measured, is_censorable
@@ -59,6 +59,7 @@ def lay_out(table: Table, spec: Spec, selection: Selection) -> Cohort:
         build.add(f"known_{name}", values[selection.kept], PATIENT)
     encodings = add_designs(build, spec, covariates)
     effects, effect_encodings = add_effects(build, spec, covariates)
+    refuse_unknown_columns(spec, encodings, effects)
     build.notes += note_rows(table, spec, selection, rows)
     for outcome in selection.measured:
         build.notes += outcome.notes
@@ -91,9 +92,9 @@ def _covariates(spec: Spec, selection: Selection) -> pd.DataFrame:
 
 def _events(selection: Selection) -> DoseEvents | None:
     """Doses of the patients that stay, numbered as in the cohort, not yet written out."""
-    if selection.doses is None:
+    if selection.rows.doses is None:
         return None
-    events = selection.doses.events
+    events = selection.rows.doses.events
     kept = events.take(selection.kept[events.patient])
     return DoseEvents(selection.place_of[kept.patient], *(getattr(kept, name) for name in _DOSE_FIELDS))
 

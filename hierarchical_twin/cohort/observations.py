@@ -15,6 +15,7 @@ from hierarchical_twin.cohort.columns import (
     read_numbers,
     same_value,
 )
+from hierarchical_twin.cohort.events import DoseRows
 from hierarchical_twin.cohort.table import Table
 from hierarchical_twin.errors import Problem, nearest
 from hierarchical_twin.mechanisms.table import MECHANISMS
@@ -37,12 +38,15 @@ class Rows:
         Selected by the spec's `where`, and no dose or other event.
     inputs : mapping
         Input name to its value on each row, NaN where missing.
+    doses : DoseRows, optional
+        Where the spec declares doses.
     """
 
     patient: Labels
     time: np.ndarray
     eligible: np.ndarray
     inputs: Mapping[str, np.ndarray]
+    doses: DoseRows | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ def measure(table: Table, spec: Spec, outcome: str, rows: Rows, problems: list[P
         (MISSING_VALUE, np.isnan(value)),
         *_value_checks(observation, value),
         *_coordinate_checks(spec, rows),
+        *_dose_checks(spec, observation, rows, (censored, standard_error)),
     ]
     notes: list[str] = []
     if standard_error is not None:
@@ -182,6 +187,27 @@ def _value_checks(observation: Observation, value: np.ndarray) -> list[tuple[str
             ]
         case _:
             return []
+
+
+def _dose_checks(
+    spec: Spec, observation: Observation, rows: Rows, known: tuple[np.ndarray, np.ndarray | None]
+) -> list[tuple[str, np.ndarray]]:
+    """Where the prediction is 0, an error that scales with it leaves no room for any measured value."""
+    if rows.doses is None or observation.error not in ("lognormal", "proportional"):
+        return []
+    censored, standard_error = known
+    mechanism = MECHANISMS[spec.mechanism.name]
+    chosen = mechanism.chosen(spec.mechanism.options)
+    jumps = mechanism.outputs[observation.predicts].jumps_under
+    acted = rows.doses.has_acted(
+        rows.patient.codes,
+        rows.time,
+        jumps=bool(jumps) and all(chosen[option] in words for option, words in jumps.items()),
+    )
+    unexplained = ~acted & (censored == 0)
+    if standard_error is not None:
+        unexplained &= ~(standard_error > 0)
+    return [(f"before a dose has acted (prediction 0), under {observation.error} error", unexplained)]
 
 
 def _coordinate_checks(spec: Spec, rows: Rows) -> list[tuple[str, np.ndarray]]:

@@ -255,13 +255,17 @@ def _known(
 ) -> np.ndarray:
     patient, selected = rows
     numbers = read_numbers(table, column, problems, selected)
-    support = MECHANISMS[spec.mechanism.name].parameters[name].support
-    wrong = np.zeros(len(numbers), dtype=bool)
-    if support != "real":
-        wrong = (numbers <= 0) | ((numbers >= 1) if support == "unit" else False)
+    words = MECHANISMS[spec.mechanism.name].parameters[name]
+    # As a `value` of the spec: a fraction may be 0 or 1, and so may 0 what is 0 by default.
+    wrong, expected = np.zeros(len(numbers), dtype=bool), "a number"
+    if words.support == "unit":
+        wrong, expected = (numbers < 0) | (numbers > 1), "a number between 0 and 1"
+    elif words.support == "positive" and words.default == 0:
+        wrong, expected = numbers < 0, "a number of at least 0"
+    elif words.support == "positive":
+        wrong, expected = numbers <= 0, "a positive number"
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        expected = "a number between 0 and 1" if support == "unit" else "a positive number"
         got = f"{numbers[row]:g} ({int(wrong.sum())} rows in all)"
         problems.append(Problem(table.place(row, column), got, f"{expected}, as '{name}' needs"))
     return once_per_patient(table, column, numbers, patient, problems)

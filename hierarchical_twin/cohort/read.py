@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from hierarchical_twin.cohort.cohort import Cohort
-from hierarchical_twin.cohort.columns import match_rows, read_labels, read_numbers
-from hierarchical_twin.cohort.events import DoseRows, read_doses
+from hierarchical_twin.cohort.columns import accepted_values, match_rows, read_labels, read_numbers
+from hierarchical_twin.cohort.events import read_doses
 from hierarchical_twin.cohort.inputs import Samples, gather_samples
 from hierarchical_twin.cohort.layout import lay_out
 from hierarchical_twin.cohort.observations import Measured, Rows, measure
@@ -61,13 +61,13 @@ def read_cohort(table: str | os.PathLike[str] | pd.DataFrame, spec: Spec) -> Coh
     inputs = {
         name: read_numbers(opened, words.column, problems, eligible) for name, words in spec.inputs.items()
     }
-    rows = Rows(patient, time, eligible, inputs)
+    rows = Rows(patient, time, eligible, inputs, doses)
     measured = [measure(opened, spec, outcome, rows, problems) for outcome in spec.observations]
     people = read_people(opened, spec, patient, selected, problems)
     if problems:
         raise DataError(problems)
     samples, notes = _sample_inputs(spec, rows)
-    selection = _settle(opened, selected, rows, (measured, people, doses, samples))
+    selection = _settle(opened, selected, rows, (measured, people, samples))
     return lay_out(opened, spec, replace(selection, notes=tuple(notes)))
 
 
@@ -130,7 +130,10 @@ def _require_columns(table: Table, spec: Spec) -> None:
 def _select(table: Table, spec: Spec, problems: list[Problem]) -> np.ndarray:
     selected = match_rows(table, spec.where)
     if not selected.any():
-        conditions = ", ".join(f"{column} = {value!r}" for column, value in spec.where.items())
+        conditions = ", ".join(
+            f"{column} = {' or '.join(map(repr, accepted_values(wanted)))}"
+            for column, wanted in spec.where.items()
+        )
         raise DataError(
             [
                 *problems,
@@ -189,16 +192,16 @@ def _settle(
     table: Table,
     selected: np.ndarray,
     rows: Rows,
-    read: tuple[list[Measured], People, DoseRows | None, tuple[Samples, ...]],
+    read: tuple[list[Measured], People, tuple[Samples, ...]],
 ) -> Selection:
     """Decide which patients stay; the others are named with their reason."""
-    measured, people, doses, samples = read
+    measured, people, samples = read
     count = len(rows.patient.names)
     present = np.zeros(count, dtype=bool)
     present[rows.patient.codes[selected]] = True
     checks = dict(people.missing)
-    if doses is not None:
-        checks["missing dose"] = doses.missing
+    if rows.doses is not None:
+        checks["missing dose"] = rows.doses.missing
     for series in samples:
         lacking = np.ones(count, dtype=bool)
         lacking[series.patient] = False
@@ -211,7 +214,7 @@ def _settle(
     fate = np.select(list(checks.values()), list(range(1, len(reasons) + 1)), default=0)
     kept = present & (fate == 0)
     selection = Selection(
-        rows, selected, tuple(measured), people, doses, samples, present, kept, fate, reasons, notes=()
+        rows, selected, tuple(measured), people, samples, present, kept, fate, reasons, notes=()
     )
     if not kept.any():
         raise DataError(explain_nothing(table, selection))

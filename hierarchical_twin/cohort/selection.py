@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hierarchical_twin.cohort.events import DoseRows
 from hierarchical_twin.cohort.inputs import Samples
 from hierarchical_twin.cohort.observations import Measured, Rows
 from hierarchical_twin.cohort.patients import People
@@ -24,7 +23,6 @@ class Selection:
     measured : tuple of Measured
         One for each outcome, in the spec's order.
     people : People
-    doses : DoseRows, optional
     samples : tuple of Samples
         Inputs sampled over time; patients by code.
     present, kept : ndarray of bool, shape [code]
@@ -39,7 +37,6 @@ class Selection:
     selected: np.ndarray
     measured: tuple[Measured, ...]
     people: People
-    doses: DoseRows | None
     samples: tuple[Samples, ...]
     present: np.ndarray
     kept: np.ndarray

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from hierarchical_twin.cohort.columns import as_number
 from hierarchical_twin.cohort.observations import MISSING_VALUE, Measured
 from hierarchical_twin.cohort.report import DataReport, Exclusion
 from hierarchical_twin.cohort.selection import Selection
@@ -92,7 +93,7 @@ def _fates(selection: Selection) -> tuple[np.ndarray, np.ndarray, list[tuple[str
     for series in selection.samples:
         gives |= ~np.isnan(rows.inputs[series.name]) & ~np.isnan(rows.time)
     gives &= rows.eligible
-    doses = selection.doses
+    doses = rows.doses
     nothing = np.zeros(len(stays), dtype=bool)
     other = nothing if doses is None else doses.other
     empty = nothing if doses is None else doses.empty
@@ -172,14 +173,33 @@ def note_rows(table: Table, spec: Spec, selection: Selection, rows: pd.DataFrame
             f"observations that repeat another in patient, time and value: {twins} (first: row {first}); "
             "kept as replicates"
         )
-    if selection.doses is not None:
-        dosed = np.unique(selection.doses.events.patient)
+    if selection.rows.doses is not None:
+        dosed = np.unique(selection.rows.doses.events.patient)
         without = int(selection.kept.sum() - selection.kept[dosed].sum())
         if without:
             notes.append(f"patients without a dose: {without}")
+    twins_of = _numeric_twins(selection)
+    if twins_of:
+        first, second = twins_of[0]
+        notes.append(
+            f"patients '{first}' and '{second}' are read as two, though their labels are one number "
+            f"(such pairs: {len(twins_of)})"
+        )
     named = {column for observation in spec.observations.values() for column in observation.where} | set(
         spec.where
     )
     if "MDV" in table.frame and "MDV" not in named:
         notes.append("column MDV is not read; to leave out rows of MDV 1, write where: {MDV: 0}")
     return notes
+
+
+def _numeric_twins(selection: Selection) -> list[tuple[str, str]]:
+    """Pairs of patients whose labels differ as text and not as numbers, such as ``7`` and ``7.0``."""
+    names = selection.rows.patient.names
+    first: dict[float, str] = {}
+    pairs = []
+    for code in np.flatnonzero(selection.present):
+        number = as_number(names[code])
+        if number is not None and first.setdefault(number, names[code]) != names[code]:
+            pairs.append((first[number], names[code]))
+    return pairs

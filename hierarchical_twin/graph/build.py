@@ -12,7 +12,7 @@ from functools import cached_property
 
 from hierarchical_twin.cohort import Cohort, Effect
 from hierarchical_twin.dims import PATIENT, effect_dim, group_suffix, other_effect_dim, term_dim
-from hierarchical_twin.errors import Problem, SpecError
+from hierarchical_twin.errors import Problem, SpecError, nearest
 from hierarchical_twin.graph.nodes import (
     Compute,
     Data,
@@ -30,6 +30,7 @@ from hierarchical_twin.spec.population import coefficient_prior, link_of, withou
 from hierarchical_twin.spec.prior import Prior
 from hierarchical_twin.spec.schema import Observation, Parameter, RandomEffects, Spec
 from hierarchical_twin.spec.units import WorkingUnits, working_units
+from hierarchical_twin.spec.vocabulary import PARAMETERIZATIONS
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,16 @@ def build(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) ->
     Returns
     -------
     Model
+
+    Raises
+    ------
+    SpecError
+        `parameterization` is another word.
     """
+    if parameterization is not None and parameterization not in PARAMETERIZATIONS:
+        hint = nearest(parameterization, PARAMETERIZATIONS)
+        expected = f"one of {', '.join(PARAMETERIZATIONS)}"
+        raise SpecError(Problem("build parameterization", f"'{parameterization}'", expected, hint))
     nodes = [Data(name, tuple(dims)) for name, dims in cohort.dims.items()]
     builder = _Builder(spec, cohort, working_units(spec), parameterization)
     coords: dict[str, tuple[str, ...]] = {}

@@ -250,7 +250,7 @@ def solve(node: Solve, values: Mapping[str, Array]) -> Values:
     mechanism = MECHANISMS[node.mechanism]
     arguments = {}
     for parameter in node.parameters:
-        value = _argument(values, parameter.source)
+        value = jnp.asarray(_argument(values, parameter.source))
         value = value if parameter.factor == 1.0 else value * parameter.factor
         arguments[parameter.argument] = value[:, None] if value.ndim == 1 else value
     exposure = (values[name] for name in node.exposure)

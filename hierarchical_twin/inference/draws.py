@@ -62,14 +62,23 @@ def unfold_draws(model: Model, positions: np.ndarray, *, seed: int) -> Unfolded:
     for start in range(0, len(flat), batch):
         # The last batch is the last `batch` draws, so that one shape is compiled.
         begin = max(0, min(start, len(flat) - batch))
-        named, likelihood, replicates = evaluate(jnp.asarray(flat[begin : begin + batch]), keys[begin : begin + batch])
+        named, likelihood, replicates = evaluate(
+            jnp.asarray(flat[begin : begin + batch]), keys[begin : begin + batch]
+        )
         kept = slice(start - begin, None)
         named = {name: np.asarray(value)[kept] for name, value in named.items()}
         parts.append((named, _measured(model, likelihood, kept), _measured(model, replicates, kept)))
     joined = [
-        {name: np.concatenate([part[kind][name] for part in parts]) for name in parts[0][kind]} for kind in range(3)
+        {name: np.concatenate([part[kind][name] for part in parts]) for name in parts[0][kind]}
+        for kind in range(3)
     ]
-    shaped = [{name: value.reshape(chains, draws, *value.shape[1:]) for name, value in kind.items()} for kind in joined]
+    shaped = [
+        {name: value.reshape(chains, draws, *value.shape[1:]) for name, value in kind.items()}
+        for kind in joined
+    ]
+    # JAX returns a dictionary's keys sorted; readers want the order of the spec.
+    order = [node.name for node in model.graph if node.name in shaped[0]] + list(model.spec.derived)
+    shaped[0] = {name: shaped[0][name] for name in order}
     return Unfolded(*shaped)
 
 

@@ -55,7 +55,11 @@ def label_draws(model: Model, record: Record, attributes: Mapping[str, str | int
         over_patients = dict.fromkeys(record.no_pooling, (dims.PATIENT,))
         groups[dims.NO_POOLING] = _dataset(model, record.no_pooling, over_patients, (), units)
     tree = xr.DataTree.from_dict(groups)
-    links = {name: link_of(model.spec, name) for name, words in model.spec.parameters.items() if is_estimated(words)}
+    links = {
+        name: link_of(model.spec, name)
+        for name, words in model.spec.parameters.items()
+        if is_estimated(words)
+    }
     errors = {node.name: node.error for node in model.graph.observes}
     tree.attrs = {
         **attributes,
@@ -121,12 +125,16 @@ def _observed(
         told = {"patient": "patient", "time": "time", "row": "table_row", "censored": "censored"}
         told |= {name: name for name in model.spec.inputs}
         dataset = dataset.assign_coords(
-            {f"{word}_{outcome}": (dim, _plain(own[column])) for word, column in told.items() if column in own}
+            {
+                f"{word}_{outcome}": (dim, _plain(own[column]))
+                for word, column in told.items()
+                if column in own
+            }
         )
     return dataset
 
 
-def _plain(column: "object") -> np.ndarray:
+def _plain(column: object) -> np.ndarray:
     array = np.asarray(column)
     return array.astype(str) if array.dtype == object else array
 
@@ -140,6 +148,7 @@ def _constants(model: Model) -> xr.Dataset:
     """The patients' covariates, so that a saved fit can be read against them."""
     frame = model.cohort.covariates
     variables = {
-        f"covariate_{name}": xr.Variable((dims.PATIENT,), _plain(frame[name].to_numpy())) for name in frame.columns
+        f"covariate_{name}": xr.Variable((dims.PATIENT,), _plain(frame[name].to_numpy()))
+        for name in frame.columns
     }
     return xr.Dataset(variables, {dims.PATIENT: np.asarray(model.cohort.patients)})

@@ -43,7 +43,9 @@ def no_pooling_estimates(pilot: Pilot, model: Model, positions: np.ndarray) -> d
     point = _population_means(pilot, model, positions)
     slots = layout(pilot.model)
     scale = f"omega{group_suffix(PATIENT)}"
-    point[mark_slots(slots, point.size, lambda name: name == scale or name.startswith(f"{scale}_"))] += np.log(WIDENED)
+    point[mark_slots(slots, point.size, lambda name: name == scale or name.startswith(f"{scale}_"))] += (
+        np.log(WIDENED)
+    )
     point[mark_slots(slots, point.size, lambda name: name == f"omega_partial{group_suffix(PATIENT)}")] = 0.0
     is_free = mark_slots(slots, point.size, lambda name: name == f"z{group_suffix(PATIENT)}")
     found = optimise(pilot.objective, point, is_free, iterations=500)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import jax
@@ -110,7 +111,9 @@ def run_nuts(
         Cut to the shortest chain if interrupted.
     """
     begin, advance, init = time.perf_counter(), *_kernel(log_density, schedule)
-    keys = jnp.stack([jax.random.fold_in(jax.random.PRNGKey(schedule.seed), c) for c in range(schedule.chains)])
+    keys = jnp.stack(
+        [jax.random.fold_in(jax.random.PRNGKey(schedule.seed), c) for c in range(schedule.chains)]
+    )
     if place.is_batched:
         advance = jax.vmap(advance, in_axes=(0, None), out_axes=(0, 1, 1))
         init = jax.vmap(init)
@@ -121,31 +124,24 @@ def run_nuts(
     compiled = jax.jit(advance).lower(states[0], jnp.asarray(1)).compile()
     compile_seconds = time.perf_counter() - begin
     progress = Progress(total=schedule.chains * schedule.iterations)
-    stop = threading.Event()
+    running = _Running(compiled, schedule, progress, [_Chain(state) for state in states])
 
-    def run(state: Any) -> "_Trace":
+    def work() -> None:
         with float64_on(place):
-            return _run_chain(compiled, state, schedule, progress, stop)
+            running.work()
 
     begin = time.perf_counter()
     with ThreadPoolExecutor(place.workers) as workers:
-        futures = [workers.submit(run, state) for state in states]
-        _watch_until_done(futures, progress, watch, stop)
-        traces = [future.result() for future in futures]
+        futures = [workers.submit(work) for _ in range(place.workers)]
+        _watch_until_done(futures, running, watch)
+    for future in futures:
+        future.result()
     seconds = {
         "compile": compile_seconds,
         "sample": time.perf_counter() - begin,
         "gradients": float(progress.gradients),
     }
-    return _gather(traces, schedule, is_batched=place.is_batched, seconds=seconds)
-
-
-@dataclass(frozen=True)
-class _Trace:
-    """The kept draws of one batch: positions ``[draw, ..., size]`` and statistics ``[draw, ...]``."""
-
-    positions: np.ndarray
-    stats: Mapping[str, np.ndarray]
+    return _gather(running.chains, schedule, is_batched=place.is_batched, seconds=seconds)
 
 
 def _kernel(log_density: LogDensity, schedule: Schedule) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -188,58 +184,100 @@ def _statistics(state: Any) -> dict[str, Array]:
     }
 
 
-def _run_chain(
-    compiled: Callable[..., Any], state: Any, schedule: Schedule, progress: Progress, stop: threading.Event
-) -> _Trace:
-    """Advance one batch of chains to the end, or until told to stop, in pieces of about 0.2 s."""
-    kept: list[np.ndarray] = []
-    stats: list[dict[str, np.ndarray]] = []
-    done, piece = 0, 1
-    while done < schedule.iterations and not stop.is_set():
-        # A piece ends where warm-up ends, so that draws are whole pieces.
-        left = (schedule.warmup if done < schedule.warmup else schedule.iterations) - done
-        size = min(piece, left, _BUFFER)
+@dataclass
+class _Chain:
+    """A chain (or a batch of them) on its way: its state, and what it kept."""
+
+    state: Any
+    done: int = 0
+    piece: int = 1
+    kept: list[np.ndarray] = field(default_factory=list)
+    stats: list[dict[str, np.ndarray]] = field(default_factory=list)
+
+    @property
+    def draws(self) -> int:
+        """Draws kept so far."""
+        return sum(len(part) for part in self.kept)
+
+
+@dataclass
+class _Running:
+    """All chains of a run; workers take turns on them, so that an interrupt finds all about as far."""
+
+    compiled: Callable[..., Any]
+    schedule: Schedule
+    progress: Progress
+    chains: list[_Chain]
+    stop: threading.Event = field(default_factory=threading.Event)
+    waiting: SimpleQueue[_Chain] = field(default_factory=SimpleQueue)
+
+    def __post_init__(self) -> None:
+        for chain in self.chains:
+            self.waiting.put(chain)
+
+    def work(self) -> None:
+        """Advance whichever chain waits longest, until none is left or told to stop."""
+        while not self.stop.is_set():
+            try:
+                chain = self.waiting.get_nowait()
+            except Empty:
+                return
+            try:
+                self._advance(chain)
+            except BaseException:
+                self.stop.set()
+                raise
+            if chain.done < self.schedule.iterations:
+                self.waiting.put(chain)
+
+    def _advance(self, chain: _Chain) -> None:
+        """One piece of about `_PIECE_SECONDS`; it ends where warm-up ends, so that draws are whole pieces."""
+        is_warmup = chain.done < self.schedule.warmup
+        left = (self.schedule.warmup if is_warmup else self.schedule.iterations) - chain.done
+        size = min(chain.piece, left, _BUFFER)
         begin = time.perf_counter()
-        state, positions, statistics = compiled(state, jnp.asarray(size))
+        chain.state, positions, statistics = self.compiled(chain.state, jnp.asarray(size))
         positions.block_until_ready()
         elapsed = time.perf_counter() - begin
         taken = {name: np.asarray(value)[:size] for name, value in statistics.items()}
-        is_warmup = done < schedule.warmup
-        chains = taken["n_steps"].size // size
         divergences = 0 if is_warmup else int(taken["diverging"].sum())
-        progress.add(size * chains, divergences, int(taken["n_steps"].sum()))
+        self.progress.add(taken["n_steps"].size, divergences, int(taken["n_steps"].sum()))
         if not is_warmup:
-            kept.append(np.asarray(positions)[:size])
-            stats.append(taken)
-        done += size
-        piece = int(np.clip(size * _PIECE_SECONDS / max(elapsed, 1e-6), 1, min(4 * size, _BUFFER)))
-    if not kept:
-        return _Trace(np.zeros((0, *np.shape(state.z))), {})
-    joined = {name: np.concatenate([part[name] for part in stats]) for name in stats[0]}
-    return _Trace(np.concatenate(kept), joined)
+            chain.kept.append(np.asarray(positions)[:size])
+            chain.stats.append(taken)
+        chain.done += size
+        chain.piece = int(np.clip(size * _PIECE_SECONDS / max(elapsed, 1e-6), 1, min(4 * size, _BUFFER)))
 
 
-def _watch_until_done(futures: list[Any], progress: Progress, watch: Watcher, stop: threading.Event) -> None:
+def _watch_until_done(futures: list[Any], running: _Running, watch: Watcher) -> None:
     try:
         while not all(future.done() for future in futures):
-            watch(progress)
+            watch(running.progress)
             time.sleep(0.05)
-        watch(progress)
+        watch(running.progress)
     except KeyboardInterrupt:
-        stop.set()
+        pass
+    finally:
+        # Whatever went wrong here, the workers are not left to sample to the end unseen.
+        running.stop.set()
 
 
-def _gather(traces: list[_Trace], schedule: Schedule, *, is_batched: bool, seconds: Mapping[str, float]) -> Draws:
-    shortest = min(trace.positions.shape[0] for trace in traces)
+def _gather(
+    chains: list[_Chain], schedule: Schedule, *, is_batched: bool, seconds: Mapping[str, float]
+) -> Draws:
+    shortest = min(chain.draws for chain in chains)
+    if shortest == 0:
+        size = chains[0].state.z.shape[-1]
+        return Draws(np.zeros((schedule.chains, 0, size)), {}, True, seconds)
 
-    def chains_first(parts: list[np.ndarray]) -> np.ndarray:
-        if is_batched:
-            return np.swapaxes(parts[0], 0, 1)
-        return np.stack([part[:shortest] for part in parts])
+    def chains_first(parts: list[list[np.ndarray]]) -> np.ndarray:
+        joined = [np.concatenate(part)[:shortest] for part in parts]
+        return np.swapaxes(joined[0], 0, 1) if is_batched else np.stack(joined)
 
-    positions = chains_first([trace.positions for trace in traces])
-    names = traces[0].stats if shortest else {}
-    stats = {name: chains_first([trace.stats[name] for trace in traces]) for name in names}
-    if stats:
-        stats["tree_depth"] = np.ceil(np.log2(stats["n_steps"] + 1)).astype(int)
+    positions = chains_first([chain.kept for chain in chains])
+    stats = {
+        name: chains_first([[part[name] for part in chain.stats] for chain in chains])
+        for name in chains[0].stats[0]
+    }
+    stats["tree_depth"] = np.ceil(np.log2(stats["n_steps"] + 1)).astype(int)
     return Draws(positions, stats, shortest < schedule.draws, seconds)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from hierarchical_twin.dims import group_suffix
 from hierarchical_twin.errors import BackendError, Problem, SamplingError, nearest
 from hierarchical_twin.graph.build import Model
 from hierarchical_twin.inference.device import Place, choose_place, float64_on
@@ -41,7 +42,7 @@ class Estimate:
     gradient_seconds : float
         Wall time of one gradient.
     least_seconds, most_seconds : float
-        Sampling time if trajectories take 7, or 63, gradients; compiling is not in it.
+        Sampling time if trajectories take 7, or 127, gradients; compiling is not in it.
     """
 
     parameters: int
@@ -93,7 +94,7 @@ def sample(
     progress : bool
         Show a progress bar on standard error.
     announce : callable, optional
-        Called with one line of text before sampling: what it will cost.
+        Called with a line of text before sampling: what it will cost; and after Ctrl-C: what is kept.
 
     Returns
     -------
@@ -105,7 +106,9 @@ def sample(
     BackendError
         The backend or device is unknown or missing.
     SamplingError
-        The model has no finite density at its start, or the run was stopped before its first draw.
+        The model has no finite density at its start, or a number is out of range.
+    KeyboardInterrupt
+        Ctrl-C before the first draw after warm-up, or a second one: nothing is kept.
 
     Notes
     -----
@@ -125,9 +128,10 @@ def sample(
         with _watcher(progress) as watch:
             drawn = run_nuts(flat_log_density(model), starts, schedule, place=place, watch=watch)
         if drawn.positions.shape[1] == 0:
-            raise SamplingError(
-                Problem("sampling", "a stop during warm-up", "at least one draw", "nothing was kept; run again")
-            )
+            raise KeyboardInterrupt("stopped during warm-up: there were no draws to keep")
+        if drawn.is_interrupted and announce is not None:
+            kept = f"the {drawn.positions.shape[1]:,} of {draws:,} draws that every chain has made"
+            announce(f"INTERRUPTED: keeping {kept}; Ctrl-C again gives them up")
         clock["nuts"] = time.perf_counter()
         unfolded = unfold_draws(model, drawn.positions, seed=seed)
         alone = no_pooling_estimates(pilot, model, drawn.positions)
@@ -145,17 +149,17 @@ def _schedule(
     chains: int, draws: int, warmup: int, seed: int, target_accept: float, max_tree_depth: int
 ) -> Schedule:
     problems = [
-        Problem(f"sample {word}", repr(value), f"a whole number of at least {least}")
-        for word, value, least in (
-            ("chains", chains, 1),
-            ("draws", draws, 1),
-            ("warmup", warmup, 1),
-            ("seed", seed, 0),
-            ("max_tree_depth", max_tree_depth, 1),
+        Problem(f"sample {word}", repr(value), f"a whole number from {least} to {most}")
+        for word, value, least, most in (
+            ("chains", chains, 1, 10_000),
+            ("draws", draws, 1, 10_000_000),
+            ("warmup", warmup, 1, 10_000_000),
+            ("seed", seed, 0, 2**63 - 1),
+            ("max_tree_depth", max_tree_depth, 1, 20),
         )
-        if not isinstance(value, int | np.integer) or value < least
+        if not isinstance(value, int | np.integer) or not least <= value <= most
     ]
-    if not 0 < target_accept < 1:
+    if not isinstance(target_accept, float | int | np.floating) or not 0 < target_accept < 1:
         problems.append(Problem("sample target_accept", repr(target_accept), "a number between 0 and 1"))
     if problems:
         raise SamplingError(problems)
@@ -193,7 +197,7 @@ def _announcement(pilot: Pilot, schedule: Schedule, place: Place) -> str:
         pilot.position.size,
         pilot.gradient_seconds,
         7 * gradients * pilot.gradient_seconds,
-        63 * gradients * pilot.gradient_seconds,
+        127 * gradients * pilot.gradient_seconds,
     )
     at_once = f"{place.workers} at once on the {place.kind.upper()}"
     plan = f"{schedule.chains} chains of {schedule.warmup} + {schedule.draws}, {at_once}, float64"
@@ -222,7 +226,6 @@ def _watcher(is_shown: bool) -> Any:
 def _provenance(model: Model, backend: str, place: Place, schedule: Schedule) -> dict[str, str | int | float]:
     text = write_spec(model.spec)
     packages = ("hierarchical_twin", "jax", "numpyro", "pymc", "arviz-stats", "xarray", "numpy")
-    effects = {group: words.parameterization for group, words in model.spec.random_effects.items()}
     return {
         "spec": text,
         "spec_hash": sha256(text.encode()).hexdigest(),
@@ -232,13 +235,29 @@ def _provenance(model: Model, backend: str, place: Place, schedule: Schedule) ->
         "seed": schedule.seed,
         "backend": backend,
         "device": place.kind,
-        "parameterization": json.dumps(effects),
+        "parameterization": json.dumps(sampled_parameterization(model)),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": json.dumps({name: _version(name) for name in packages} | {"python": platform.python_version()}),
+        "versions": json.dumps(
+            {name: _version(name) for name in packages} | {"python": platform.python_version()}
+        ),
         "max_tree_depth": schedule.max_tree_depth,
         "target_accept": schedule.target_accept,
         "warmup": schedule.warmup,
         "command": " ".join(sys.argv[1:]),
+    }
+
+
+def sampled_parameterization(model: Model) -> dict[str, dict[str, str]]:
+    """How each random effect of a built model is sampled: group to effect to ``centered`` or not."""
+    sampled = {node.name for node in model.graph.samples}
+    return {
+        group: {
+            effect.label: "centered"
+            if f"centered_{effect.label}{group_suffix(group)}" in sampled
+            else "noncentered"
+            for effect in effects
+        }
+        for group, effects in model.cohort.effects.items()
     }
 
 

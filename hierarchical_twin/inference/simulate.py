@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pandas as pd
 
+from hierarchical_twin.cohort.arrays import hash_data
 from hierarchical_twin.errors import Problem, SamplingError, nearest
 from hierarchical_twin.graph.build import Model, build
 from hierarchical_twin.graph.evaluate import draw_outcomes, draw_prior, reported_values
@@ -35,7 +36,9 @@ class Simulation:
     model: Model
 
 
-def simulate(model: Model, *, seed: int = 0, population: Mapping[str, float | list[float]] | None = None) -> Simulation:
+def simulate(
+    model: Model, *, seed: int = 0, population: Mapping[str, float | list[float]] | None = None
+) -> Simulation:
     """Draw patients from the population and measurements from the patients.
 
     Parameters
@@ -75,14 +78,18 @@ def _checked(model: Model, population: dict[str, float | list[float]]) -> dict[s
             expected = f"one of {', '.join(shapes)}"
             problems.append(Problem("simulate population", f"'{name}'", expected, nearest(name, shapes)))
         elif array.shape != shapes[name]:
-            problems.append(Problem(f"simulate population {name}", f"shape {array.shape}", f"shape {shapes[name]}"))
+            problems.append(
+                Problem(f"simulate population {name}", f"shape {array.shape}", f"shape {shapes[name]}")
+            )
         held[name] = array
     if problems:
         raise SamplingError(problems)
     return held
 
 
-def _with_outcomes(model: Model, truth: Mapping[str, np.ndarray], outcomes: Mapping[str, np.ndarray]) -> Simulation:
+def _with_outcomes(
+    model: Model, truth: Mapping[str, np.ndarray], outcomes: Mapping[str, np.ndarray]
+) -> Simulation:
     arrays, rows = dict(model.cohort.arrays), model.cohort.rows.copy()
     for node in model.graph.observes:
         mask = arrays[node.mask]
@@ -92,5 +99,7 @@ def _with_outcomes(model: Model, truth: Mapping[str, np.ndarray], outcomes: Mapp
         rows.loc[rows["outcome"] == node.name, "value"] = outcomes[node.name][mask]
     if "censored" in rows:
         rows["censored"] = 0
-    cohort = replace(model.cohort, arrays=arrays, rows=rows)
+    report = replace(model.cohort.report, source=f"simulated on the design of {model.cohort.report.source}")
+    own_hash = hash_data(arrays, model.cohort.coords)
+    cohort = replace(model.cohort, arrays=arrays, rows=rows, report=report, data_hash=own_hash)
     return Simulation(truth, rows, Model(model.spec, cohort, model.graph))

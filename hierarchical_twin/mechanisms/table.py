@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from math import inf
 from typing import Any, Literal
 
 Support = Literal["positive", "real", "unit"]
@@ -37,11 +38,16 @@ class ParameterWords:
 
 @dataclass(frozen=True)
 class OutputWords:
-    """A quantity the mechanism predicts along `time`."""
+    """A quantity the mechanism predicts along `time`.
+
+    Under doses it is 0 until the first has acted. `jumps_under` names the option values under which
+    a dose of no duration has acted at its very moment, and not only after it.
+    """
 
     unit: str
     support: Support
     description: str
+    jumps_under: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,15 @@ class InputWords:
 class DerivedWords:
     """A named function of one patient's parameters, such as a doubling time.
 
-    `arguments` are the function's own numbers with their defaults (``target: 0.9``).
+    `arguments` are the function's own numbers with their defaults (``target: 0.9``), and `between`
+    the two numbers each of them lies between, both excluded.
     """
 
     unit: str
     parameters: tuple[str, ...]
     description: str
     arguments: Mapping[str, float] = field(default_factory=dict)
+    between: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,12 +123,16 @@ class Mechanism:
 
     def parameters_under(self, options: Mapping[str, str]) -> dict[str, ParameterWords]:
         """The parameters that exist under the chosen options."""
-        chosen = {name: words[0] for name, words in self.options.items()} | dict(options)
+        chosen = self.chosen(options)
         return {
             name: words
             for name, words in self.parameters.items()
             if all(chosen[option] in accepted for option, accepted in words.options.items())
         }
+
+    def chosen(self, options: Mapping[str, str]) -> dict[str, str]:
+        """Every option's word: the chosen one, or the default."""
+        return {name: words[0] for name, words in self.options.items()} | dict(options)
 
     def solve(self) -> Callable[..., Mapping[str, Any]]:
         """The function ``(exposure..., parameters..., options...) -> {output: [patient, time]}``.
@@ -201,7 +213,12 @@ _DECLARED = (
             ),
         },
         outputs={
-            "prodrug": OutputWords("amount/volume", "positive", "prodrug concentration"),
+            "prodrug": OutputWords(
+                "amount/volume",
+                "positive",
+                "prodrug concentration",
+                jumps_under={"input": ("bolus", "infusion")},
+            ),
             "active": OutputWords("amount/volume", "positive", "active drug concentration"),
         },
         derived={
@@ -213,6 +230,7 @@ _DECLARED = (
                 ("V", "k_el", "k_act", "k_out"),
                 "active drug at steady state under a constant infusion of `rate` (amount/time)",
                 {"rate": 1.0},
+                {"rate": (0.0, inf)},
             ),
         },
         options={"input": ("bolus", "infusion", "oral")},
@@ -247,6 +265,7 @@ _DECLARED = (
                 ("K_apo", "n", "potency"),
                 "dose at which the probability of death is `target`",
                 {"target": 0.9},
+                {"target": (0.0, 1.0)},
             )
         },
         has_time=False,

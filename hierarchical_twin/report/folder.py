@@ -45,7 +45,9 @@ def write_folder(fit: Fit, folder: Path) -> list[Path]:
     if NO_POOLING in tree.children:
         written.append(save_figure(shrinkage_figure(fit), folder / "shrinkage.svg"))
         for parameter in tree[NO_POOLING].data_vars:
-            written.append(save_figure(forest_figure(fit, str(parameter)), folder / f"forest_{parameter}.svg"))
+            written.append(
+                save_figure(forest_figure(fit, str(parameter)), folder / f"forest_{parameter}.svg")
+            )
     for outcome in tree["observed_data"].data_vars:
         for page in range(1, min(count_pages(fit, str(outcome)), _MOST_PAGES) + 1):
             name = f"patients_{outcome}.svg" if page == 1 else f"patients_{outcome}_{page}.svg"

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from hierarchical_twin.analysis.intervals import DEFAULT_PROB, Summary, interval_words, summarise
-from hierarchical_twin.analysis.variables import errors_of, units_of
+from hierarchical_twin.analysis.variables import errors_of, spec_part, units_of
 from hierarchical_twin.dims import CHAIN, DRAW, OBSERVED_DATA, POSTERIOR_PREDICTIVE, observation_dim
 from hierarchical_twin.errors import Problem, SamplingError, nearest
 from hierarchical_twin.inference.fit import Fit
@@ -28,7 +28,6 @@ from hierarchical_twin.report.style import (
     log_axis,
     new_figure,
     share_labels,
-    spec_word,
     with_unit,
 )
 
@@ -148,7 +147,7 @@ def _observed_rows(fit: Fit, outcome: str, prob: float) -> _Rows:
         value=observed.values,
         censored=np.zeros(observed.size) if censored is None else censored.values,
         predicted=summarise(draws, prob=prob),
-        coordinate_label=with_unit(word, spec_word(fit.spec_text, *keys)),
+        coordinate_label=with_unit(word, str(spec_part(fit.tree, *keys) or "")),
         has_time=has_time,
     )
 

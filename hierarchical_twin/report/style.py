@@ -8,7 +8,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 from typing import Literal
 
 from matplotlib.artist import Artist
@@ -17,7 +16,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from ruamel.yaml import YAML, YAMLError
 
 INK = "#333333"
 QUIET = "#767676"
@@ -107,17 +105,6 @@ def with_unit(name: str, unit: str) -> str:
     """A label and its unit: ``volume (cm³)``; nothing for a pure number."""
     pretty = unit.replace("^2", "²").replace("^3", "³").replace("**2", "²").replace("**3", "³")
     return name if pretty in ("", "1") else f"{name} ({pretty})"
-
-
-def spec_word(text: str, *keys: str) -> str:
-    """One word of a spec's YAML, or an empty string: labels only, so a missing word is no error."""
-    try:
-        found = YAML(typ="safe").load(StringIO(text))
-    except YAMLError:
-        return ""
-    for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else ""
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"]) -> None:

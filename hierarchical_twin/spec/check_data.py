@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 
 from hierarchical_twin.errors import nearest
-from hierarchical_twin.mechanisms.table import Mechanism
+from hierarchical_twin.mechanisms.table import DerivedWords, Mechanism
 from hierarchical_twin.spec.check_population import check_positive_prior
 from hierarchical_twin.spec.findings import Findings, Path
 from hierarchical_twin.spec.formula import FormulaError
@@ -230,11 +231,7 @@ def _check_derived(
         findings.add(
             (*path, "quantity"), f"'{derived.quantity}', which is known", expected, depends=("parameters",)
         )
-    for argument in derived.arguments:
-        if words is None or argument not in words.arguments:
-            findings.unknown(
-                (*path, "arguments", argument), "argument", argument, words.arguments if words else ()
-            )
+    _check_arguments((*path, "arguments"), derived, words, findings)
     used = words.parameters if words else (derived.quantity,)
     known_by_patient = [
         name for name in used if name in spec.parameters and spec.parameters[name].column is not None
@@ -260,6 +257,17 @@ def _check_derived(
         )
     for key in ("at", "relative_to"):
         _check_covariate_values((*path, key), getattr(derived, key) or {}, spec, findings)
+
+
+def _check_arguments(path: Path, derived: Derived, words: DerivedWords | None, findings: Findings) -> None:
+    for argument, value in derived.arguments.items():
+        if words is None or argument not in words.arguments:
+            findings.unknown((*path, argument), "argument", argument, words.arguments if words else ())
+            continue
+        low, high = words.between[argument]
+        if not low < value < high:
+            within = f"between {low:g} and {high:g}" if isfinite(high) else f"greater than {low:g}"
+            findings.add((*path, argument), f"{value:g}", f"a number {within}")
 
 
 def _check_covariate_values(

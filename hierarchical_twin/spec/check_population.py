@@ -95,6 +95,7 @@ def _check_parameter(
         has_terms = bool(formula and (formula.groups or formula.terms))
         _check_link(path, parameter, words, has_terms, findings)
         _check_coefficients(path, parameter, formula, findings)
+        _require_coefficients(path, parameter, words, formula, findings)
 
 
 def _check_known(
@@ -199,6 +200,27 @@ def _check_coefficients(
         if without_levels(term) not in formula.terms:
             findings.unknown((*path, term), "term", term, formula.terms)
         check_prior_is_a_number((*path, term), prior, findings)
+
+
+def _require_coefficients(
+    path: Path, parameter: Parameter, words: ParameterWords, formula: Formula | None, findings: Findings
+) -> None:
+    """Under the identity link a coefficient has the parameter's unit: no default serves ms and 1/day alike."""
+    link = parameter.link or DEFAULT_LINKS[words.support]
+    if formula is None or words.support != "real" or link != "identity":
+        return
+    if isinstance(parameter.coefficients, Prior):
+        return
+    given = {without_levels(term) for term in parameter.coefficients or ()}
+    lacking = [term for term in formula.terms if term not in given]
+    if lacking:
+        unit = "units of the response" if parameter.unit == "1" else parameter.unit
+        findings.add(
+            (*path, "coefficients"),
+            f"no prior for {', '.join(lacking)}",
+            f"a prior in {unit}: there is no default under the identity link, whose scale is the parameter's",
+            f'add coefficients: {{{lacking[0]}: "Normal(mean=0, sd=…)"}} with an sd of your own',
+        )
 
 
 def _check_group(

@@ -64,8 +64,7 @@ def _section(title: str, lines: list[str]) -> str:
 
 
 def _options(spec: Spec) -> dict[str, str]:
-    words = MECHANISMS[spec.mechanism.name].options
-    return {option: choices[0] for option, choices in words.items()} | dict(spec.mechanism.options)
+    return MECHANISMS[spec.mechanism.name].chosen(spec.mechanism.options)
 
 
 def _equations(equation: str) -> list[str]:
@@ -117,7 +116,7 @@ def _notes(seen: Observation) -> Iterator[str]:
             f"column {known.column}" if known.column else f"{known.sd}/√{known.n}, error of a mean"
         )
     if seen.where:
-        yield "rows where " + ", ".join(f"{column} = {value}" for column, value in seen.where.items())
+        yield "rows where " + ", ".join(_condition(column, value) for column, value in seen.where.items())
     if seen.lower_limit is not None:
         yield f"below {seen.lower_limit}: left-censored, contributes P(y < limit)"
     if seen.upper_limit is not None:
@@ -128,6 +127,10 @@ def _notes(seen: Observation) -> Iterator[str]:
         yield f"times from {seen.from_time:g}"
     if seen.until_time is not None:
         yield f"times until {seen.until_time:g}"
+
+
+def _condition(column: str, wanted: object) -> str:
+    return f"{column} = {' or '.join(map(str, wanted)) if isinstance(wanted, tuple) else wanted}"
 
 
 def _parameters(spec: Spec) -> list[str]:

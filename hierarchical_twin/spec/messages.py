@@ -23,6 +23,7 @@ _EXPECTED = {
     "model_type": "a mapping of keys",
     "model_attributes_type": "a mapping of keys",
     "tuple_type": "a list",
+    "too_short": "a list of at least one",
     "string_pattern_mismatch": "a name of letters, digits and '_' that begins with a letter",
 }
 

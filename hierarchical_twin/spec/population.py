@@ -16,7 +16,7 @@ DEFAULT_LINKS: dict[str, LinkName] = {"positive": "log", "unit": "logit", "real"
 """Link of an estimated parameter when the spec names none, by the parameter's support."""
 
 DEFAULT_COEFFICIENT = Prior("Normal", (("mean", 0.0), ("sd", 1.0)))
-"""Prior of a covariate coefficient, on the link scale, when the spec names none."""
+"""Prior of a covariate coefficient on the log or logit scale when the spec names none."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,14 @@ LARGEST_FILE = 1_000_000
 MOST_PROBLEMS = 40
 # Keys whose own fault leaves the rest of their item (its unit, its formula) worth checking.
 _ALONE = ("typical", "coefficients", "sigma", "sigma_proportional", "concentration")
+# What stands in for a required key that is absent or faulty, so that the others are still checked.
+_STAND_INS: Mapping[str, Any] = {
+    "name": "unnamed",
+    "title": "untitled",
+    "patient": {"column": "patient"},
+    "parameters": {},
+    "observations": {},
+}
 _ESSENTIAL = ("spec", "name", "mechanism", "parameters", "observations")
 
 
@@ -103,9 +111,9 @@ def _sound_part(values: dict[str, Any], faulty: list[Path]) -> tuple[Spec | None
         if any(path[:1] == ("mechanism",) for path in tainted):
             return None, tainted
         try:
-            return Spec.model_validate(rest), tainted
+            return Spec.model_validate({**_STAND_INS, **rest}), tainted
         except ValidationError as error:
-            faulty = [finding.path for finding in faults_of(error, rest)]
+            faulty = [finding.path for finding in faults_of(error, {**_STAND_INS, **rest})]
     return None, tainted
 
 

@@ -51,6 +51,10 @@ def _one_or_each(value: Any) -> str:
     return "each" if isinstance(value, dict) else "one"
 
 
+def _one_or_more(value: Any) -> str:
+    return "more" if isinstance(value, list | tuple) else "one"
+
+
 def _number_as_text(value: Any) -> Any:
     """Labels are text: a level written 1 in YAML or Python is the label '1'."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -64,6 +68,10 @@ Label = Annotated[str, BeforeValidator(_number_as_text)]
 PriorOrEach = Annotated[
     Annotated[PriorText, Tag("one")] | Annotated[dict[str, PriorText], Tag("each")],
     Discriminator(_one_or_each),
+]
+OneOrMore = Annotated[
+    Annotated[Scalar, Tag("one")] | Annotated[tuple[Scalar, ...], Field(min_length=1), Tag("more")],
+    Discriminator(_one_or_more),
 ]
 ParameterizationOrEach = Annotated[
     Annotated[ParameterizationName, Tag("one")] | Annotated[dict[str, ParameterizationName], Tag("each")],
@@ -122,7 +130,7 @@ class Parameter(Words):
     coefficients: PriorOrEach | None = None
     """Prior of every covariate coefficient on the link scale, or one for each term by name.
 
-    Default: Normal(0, 1).
+    Default: Normal(0, 1) under a log or logit link. Under identity there is none: it must be given.
     """
     value: Number | None = None
     """A known value, in `unit`; nothing is estimated."""
@@ -181,8 +189,8 @@ class Observation(Words):
     """Upper limit of quantification, a column or a number: values above it are right-censored."""
     censored: str | None = None
     """Column with 1 (left-censored at the value), -1 (right-censored) or 0."""
-    where: dict[str, Scalar] = {}
-    """Picks this outcome's rows of a long table, such as `{analyte: losartan}`."""
+    where: dict[str, OneOrMore] = {}
+    """Picks this outcome's rows of a long table, such as `{analyte: losartan}`; a list accepts any of its values."""
     from_time: Number | None = None
     """First time used, in the time column's unit."""
     until_time: Number | None = None
@@ -251,7 +259,11 @@ class Derived(Words):
     arguments: dict[str, Number] = {}
     """The quantity's own numbers, such as `target: 0.9`."""
     at: dict[str, str | Number] | None = None
-    """Covariate values at which the population-typical quantity is computed."""
+    """Covariate values at which the population-typical quantity is computed.
+
+    Covariates it does not name stand at the cohort's mean, or at their reference level. That is not
+    what `typical` means where a formula leaves a numeric covariate uncentred: there it is at zero.
+    """
     relative_to: dict[str, str | Number] | None = None
     """Covariate values of the denominator, when a ratio is wanted."""
 
@@ -281,8 +293,8 @@ class Spec(Words):
     """The time column; left out for mechanisms without time."""
     patient: PatientColumn
     """The column that identifies a patient."""
-    where: dict[str, Scalar] = {}
-    """Picks the rows used, such as `{drug: fludarabine}`."""
+    where: dict[str, OneOrMore] = {}
+    """Picks the rows used, such as `{drug: fludarabine}`; a list accepts any of its values."""
     parameters: dict[Name, Parameter]
     """The mechanism's parameters by name."""
     random_effects: dict[Name, RandomEffects] = {}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+from hierarchical_twin.errors import Problem, SpecError, nearest
 
 _PACKAGE = Path(__file__).parent.parent
 STARTER = Path(__file__).with_name("starter.yaml")
@@ -20,6 +23,18 @@ def shipped_specs() -> dict[str, Path]:
 
 
 def locate_spec(word: str) -> Path:
-    """The file a person means: a path, or the name of a shipped spec."""
-    path = Path(word)
-    return path if path.exists() else shipped_specs().get(word, path)
+    """The file a person means: a path, or the name of a shipped spec.
+
+    Raises
+    ------
+    SpecError
+        A bare word that is neither.
+    """
+    shipped = shipped_specs()
+    # A folder of that name (case_studies/sleep) is not what is meant.
+    if word in shipped and not os.path.isfile(word):
+        return shipped[word]
+    if os.path.basename(word) == word and "." not in word and not os.path.exists(word):
+        expected = f"a spec file, or one of {', '.join(shipped)}"
+        raise SpecError(Problem(word, "no such file or shipped model", expected, nearest(word, shipped)))
+    return Path(word)

@@ -261,6 +261,8 @@ def _registry() -> Any:
 
     registry: Any = UnitRegistry()
     registry.define("@alias enzyme_unit = IU")  # insulin is given in either
+    registry.define("cell = count")
+    registry.define("@alias week = wk")
     return registry
 
 
@@ -304,4 +306,7 @@ def _unit_hint(text: str) -> str:
     powered = re.sub(r"(?<=[A-Za-z])([23])\b", r"^\1", text)
     if powered != text and _parse(powered) is not None:
         return f"did you mean '{powered}'?"
+    without_powers = re.sub(r"(\*\*|\^)\s*[-+]?\d+", "", text)
+    if set(re.findall(r"\d[\d.]*(?:e\d+)?", without_powers)) - {"1"}:
+        return "a unit holds no number but 1: 10^9/L is 'cells/nL', 10^6/L is 'cells/uL'"
     return nearest(text, _COMMON_UNITS)

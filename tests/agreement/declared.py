@@ -48,12 +48,13 @@ parameters:
     unit: mm^3
     typical: "LogNormal(median=800, sd=1)"
     formula: "1 + center(age)*sex + (1 | patient) + (1 | site)"
-    coefficients: {"center(age)": "Normal(0, 0.05)", "sex": "Normal(0, 0.5)", "center(age):sex": "Normal(0, 0.1)"}
+    coefficients: {"center(age)": "Normal(0, 0.05)", sex: "Normal(0, 0.5)", "center(age):sex": "Normal(0, 0.1)"}
   r:
     unit: 1/day
     link: identity
     typical: "Normal(mean=0.1, sd=0.2)"
     formula: "1 + sex + (1 + center(age) | patient) + (1 + sex | site)"
+    coefficients: "Normal(0, 0.1)"
 random_effects:
   patient:
     sd: {V_0: "HalfNormal(1)", r: "HalfNormal(0.1)", "r:center(age)": "HalfNormal(0.02)"}
@@ -64,7 +65,8 @@ random_effects:
     correlation: "LKJ(0.7)"
     parameterization: {V_0: centered}
 observations:
-  volume: {column: volume, unit: cm^3, predicts: V, error: lognormal, sigma: "HalfNormal(0.3)", lower_limit: 0.4}
+  volume:
+    {column: volume, unit: cm^3, predicts: V, error: lognormal, sigma: "HalfNormal(0.3)", lower_limit: 0.4}
 derived:
   doubling: {quantity: doubling_time}
   women: {quantity: V_0, at: {sex: f}, relative_to: {sex: m}}
@@ -92,7 +94,11 @@ parameters:
   K_apo: {unit: nM, typical: "Gamma(shape=4, rate=0.002)", formula: "1 + (1 | patient)"}
   n: {typical: "InverseGamma(shape=4, scale=4)", formula: "1 + (1 | patient)"}
   potency: {value: 0.8}
-  top: {link: logit, typical: "Beta(8, 2)", formula: "1 + age + (1 | patient)", coefficients: "StudentT(4, 0, 0.1)"}
+  top:
+    link: logit
+    typical: "Beta(8, 2)"
+    formula: "1 + age + (1 | patient)"
+    coefficients: "StudentT(4, 0, 0.1)"
   floor: {link: logit, typical: "LogitNormal(median=0.1, sd=0.5)", formula: "1 + (1 | patient)"}
 random_effects:
   patient:
@@ -103,7 +109,12 @@ observations:
   alive: {column: alive, predicts: survival, error: beta, concentration: "Gamma(4, 0.2)"}
   counted: {column: living, predicts: survival, error: binomial, trials: seen}
   of_ten: {column: dead, predicts: death, error: binomial, trials: 10}
-  shifted: {column: alive, predicts: survival, error: student_t, sigma: "InverseGamma(3, 0.2)", degrees_of_freedom: 3}
+  shifted:
+    column: alive
+    predicts: survival
+    error: student_t
+    sigma: "InverseGamma(3, 0.2)"
+    degrees_of_freedom: 3
 """,
     """id,dose,alive,living,seen,dead,age
 a,0,0.97,19,20,0,3.5
@@ -134,20 +145,23 @@ random_effects:
     parameterization: {V_0: noncentered, r: centered}
 observations:
   volume:
-    {column: y, unit: cm^3, predicts: V, error: normal, sigma: "HalfCauchy(0.5)", lower_limit: low, upper_limit: 6}
+    {column: y, unit: cm^3, predicts: V, error: normal, sigma: "HalfCauchy(0.5)", lower_limit: low,
+     upper_limit: 6}
   exact: {column: y, unit: cm^3, predicts: V, error: normal, standard_error: {column: se}, censored: cens}
   meta:
-    {column: y, unit: mm^3, predicts: V, error: normal, sigma: "Exponential(400)", standard_error: {sd: sd, n: n}}
+    {column: y, unit: mm^3, predicts: V, error: normal, sigma: "Exponential(400)",
+     standard_error: {sd: sd, n: n}}
   ratio:
     {column: y, unit: cm^3, predicts: V, error: proportional, sigma: "LogNormal(0.3, 0.5)", lower_limit: low,
      standard_error: {column: se}}
-  alone: {column: y, unit: cm^3, predicts: V, error: proportional, sigma: "Beta(2, 4)", upper_limit: 6, censored: cens}
+  alone:
+    {column: y, unit: cm^3, predicts: V, error: proportional, sigma: "Beta(2, 4)", upper_limit: 6, censored: cens}
   both:
     {column: y, unit: cm^3, predicts: V, error: combined, sigma: "HalfStudentT(3, 1)", censored: cens,
      sigma_proportional: "Uniform(0.05, 0.6)", standard_error: {column: se}}
   pair:
-    {column: y, unit: cm^3, predicts: V, error: combined, sigma: "HalfNormal(0.5)", sigma_proportional: "Gamma(3, 9)",
-     lower_limit: low, upper_limit: 6}
+    {column: y, unit: cm^3, predicts: V, error: combined, sigma: "HalfNormal(0.5)",
+     sigma_proportional: "Gamma(3, 9)", lower_limit: low, upper_limit: 6}
   logs: {column: y, unit: cm^3, predicts: V, error: lognormal, sigma: "LogitNormal(0.3, 0.5)", censored: cens}
   upper: {column: y, unit: cm^3, predicts: V, error: lognormal, sigma: "HalfNormal(0.5)", upper_limit: 6}
 """,
@@ -182,7 +196,8 @@ observations:
   parent:
     {{column: y, unit: ug/L, where: {{drug: p}}, predicts: prodrug, error: combined,
      sigma: "HalfNormal(20)", sigma_proportional: "HalfNormal(0.3)"}}
-  metabolite: {{column: y, unit: mg/L, where: {{drug: m}}, predicts: active, error: normal, sigma: "HalfNormal(1)"}}
+  metabolite:
+    {{column: y, unit: mg/L, where: {{drug: m}}, predicts: active, error: normal, sigma: "HalfNormal(1)"}}
 derived:
   steady: {{quantity: steady_state_active, arguments: {{rate: 2}}}}
   slow_fraction: {{quantity: activated_fraction, at: {{slow: 1}}, relative_to: {{slow: 0}}}}
@@ -230,7 +245,8 @@ random_effects:
 inputs:
   insulin: {column: insulin, unit: uU/mL, interpolation: locf}
 observations:
-  glucose: {column: glucose, unit: mg/dL, predicts: G, error: normal, sigma: "HalfNormal(10)", until_time: 100}
+  glucose:
+    {column: glucose, unit: mg/dL, predicts: G, error: normal, sigma: "HalfNormal(10)", until_time: 100}
 """,
     """id,minute,glucose,insulin,basal
 1,2,250,60,90

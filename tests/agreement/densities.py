@@ -29,7 +29,11 @@ QUICKLY = {"xla_backend_optimization_level": 0}
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Largest relative error of a backend's values, and of its gradients over ``max(1, |gradient|)``."""
+    """Largest relative error of a backend's values, and of its gradients.
+
+    Each component's error is relative to itself, to 1, or to a ten-thousandth of the largest component:
+    a small component beside large ones is a difference of large terms, with fewer digits in any program.
+    """
 
     value: float
     gradient: float
@@ -80,11 +84,13 @@ def disagreements(model: Model, flat: np.ndarray) -> dict[str, Disagreement]:
     """How far each backend is from the oracle over the points, which must be finite for all."""
     value, gradient = evaluate_at(evaluate.log_density(model), flat)
     assert np.isfinite(value).all() and np.isfinite(gradient).all()
+    size = np.abs(gradient)
+    scale = np.maximum(np.maximum(1.0, size), 1e-4 * size.max(axis=-1, keepdims=True))
     errors = {}
     for name, reader in BACKENDS.items():
         own_value, own_gradient = evaluate_at(reader(model), flat)
         errors[name] = Disagreement(
             float(np.max(np.abs(own_value - value) / np.abs(value))),
-            float(np.max(np.abs(own_gradient - gradient) / np.maximum(1.0, np.abs(gradient)))),
+            float(np.max(np.abs(own_gradient - gradient) / scale)),
         )
     return errors

@@ -22,6 +22,9 @@ from .declared import DECLARED
 from .densities import TOLERANCE, choices_of, disagreements, points, with_choice
 from .shipped import TABLES
 
+HEAVY = ("glucose_minimal_model", "prodrug_activation")
+"""Mechanisms that take seconds to compile."""
+
 
 @lru_cache
 def spec_of(name: str) -> Spec:
@@ -41,10 +44,11 @@ def model_of(name: str, choice: str = "own") -> Model:
 
 
 def shipped_rows() -> Iterator[Any]:
-    """Every shipped spec with a table, in every parameterization; the second mixture is slow."""
+    """Every shipped spec with a table, in every parameterization; some mixtures are slow."""
     for name in sorted(set(TABLES) & set(shipped_specs())):
         for choice in choices_of(spec_of(name)):
-            marks = (pytest.mark.slow,) if choice == "mixed_other" else ()
+            is_slow = choice == "mixed_other" or (name in HEAVY and choice == "mixed")
+            marks = (pytest.mark.slow,) if is_slow else ()
             yield pytest.param(name, choice, id=f"{name}-{choice}", marks=marks)
 
 
@@ -52,10 +56,9 @@ def declared_rows() -> Iterator[Any]:
     """Every written spec in its own parameterization, and slowly in the others."""
     for name in DECLARED:
         for choice in choices_of(spec_of(name)):
-            is_fast = choice == "own" or (name == "sites" and choice == "centered")
-            yield pytest.param(
-                name, choice, id=f"{name}-{choice}", marks=() if is_fast else (pytest.mark.slow,)
-            )
+            is_fast = choice == "own" and name not in ("glucose", "bolus")
+            marks = () if is_fast else (pytest.mark.slow,)
+            yield pytest.param(name, choice, id=f"{name}-{choice}", marks=marks)
 
 
 def check(model: Model) -> None:
@@ -128,7 +131,7 @@ def test_censoring_happens_on_both_sides_of_every_error_model_that_allows_it() -
                 measured = model.cohort.arrays[f"censored_{outcome}"][model.cohort.arrays[f"mask_{outcome}"]]
                 sides.setdefault(observation.error, set()).update(np.unique(measured).tolist())
     allowed = {error for error, words in ERRORS.items() if "censored" in words.allows}
-    assert sides == dict.fromkeys(allowed, {-1, 0, 1})
+    assert sides == {error: {-1, 0, 1} for error in allowed}
 
 
 def test_the_written_cohorts_are_ragged_and_convert_units() -> None:

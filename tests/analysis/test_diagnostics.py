@@ -47,6 +47,7 @@ def test_divergences_energy_and_depth_are_named():
     assert found.divergences == 7 and found.divergence_fraction == pytest.approx(7 / 2000)
     assert found.tree_depth_saturation == pytest.approx(0.02)
     assert "7 (0.35%)" in str(found)
+    assert "raise the target acceptance to 0.99" in found.verdict  # above the default, 0.95
 
 
 def test_interrupted_after_twenty_draws():

@@ -18,7 +18,16 @@ def test_rows_and_units(fit):
         "sigma_volume",
         "ratio",
     ]
-    assert frame["unit"].tolist() == ["cm^3", "1/day", "1/day", "1", "1/day", "1", "1", "1"]
+    assert frame["unit"].tolist() == [
+        "cm^3",
+        "1/day",
+        "1/day per unit",
+        "1",
+        "1/day",
+        "1",
+        "1",
+        "1",
+    ]
 
 
 def test_cv_only_for_log_link(fit):
@@ -32,6 +41,46 @@ def test_cv_only_for_log_link(fit):
     assert frame["cv_percent"].notna().sum() == 1
 
 
-def test_slope_effect_under_identity_has_the_parameters_unit():
-    assert unit_of("omega[r:age]", {"r": "1/day"}, {"r": "identity"}) == "1/day"
-    assert unit_of("omega[r:age]", {"r": "1/day"}, {"r": "log"}) == "1"
+UNITS = {"r": "1/day", "i": "ms", "g": "1"}
+COVARIATES = {"age": "year", "bmi": "kg/m^2", "gene": "1"}
+
+
+@pytest.mark.parametrize(
+    ("label", "unit"),
+    [
+        ("beta_i[age]", "ms/year"),
+        ("beta_i[center(age)]", "ms/year"),
+        ("beta_i[bmi]", "ms/(kg/m^2)"),
+        ("beta_i[gene]", "ms per unit"),
+        ("beta_i[weight]", "ms per unit"),
+        ("beta_i[scale(age)]", "ms per unit"),
+        ("beta_i[log(age)]", "ms per unit"),
+        ("beta_i[sex[M]]", "ms"),
+        ("beta_i[site[a:b]]", "ms"),
+        ("beta_i[bs(age, df=4)[0]]", "ms"),
+        ("beta_i[age:sex[M]]", "ms/year"),
+        ("beta_i[age:bmi]", "ms/year/(kg/m^2)"),
+        ("beta_i[age:weight]", "ms per unit"),
+        ("beta_g[age]", "1/year"),
+        ("beta_g[weight]", "1"),
+        ("omega[i]", "ms"),
+        ("omega[r:age]", "1/day/year"),
+        ("omega_site[i:sex[M]]", "ms"),
+        ("eta[anna,i]", "ms"),
+    ],
+)
+def test_under_identity_a_coefficient_is_for_one_unit_of_its_covariate(label, unit):
+    assert unit_of(label, UNITS, dict.fromkeys(UNITS, "identity"), COVARIATES) == unit
+    assert unit_of(label, UNITS, dict.fromkeys(UNITS, "log"), COVARIATES) == "1"
+
+
+@pytest.mark.parametrize("label", ["sigma_proportional_volume", "concentration_volume"])
+def test_relative_errors_and_concentrations_are_pure_numbers(label):
+    assert unit_of(label, UNITS, {}) == "1"
+
+
+def test_the_unit_of_a_covariate_is_read_from_the_spec(fit):
+    fit.tree.attrs["spec"] = "spec: 1\ncovariates: {age: {unit: year}, sex: {levels: [F, M]}, odd: }\n"
+    assert fit.population().set_index("parameter").loc["beta_r[age]", "unit"] == "1/day/year"
+    fit.tree.attrs["spec"] = "not: [a spec"
+    assert fit.population().set_index("parameter").loc["beta_r[age]", "unit"] == "1/day per unit"

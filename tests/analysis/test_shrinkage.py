@@ -45,7 +45,7 @@ def test_rows_follow_the_definitions(fit):
     assert frame["effect"].tolist() == ["V_0", "V_0", "r", "r"]
     row = frame.query("effect == 'r' and definition == 'sd'").iloc[0]
     draws = 1 - eta_hat.std(ddof=1) / omega
-    assert row["mean"] == pytest.approx(draws.mean())
+    assert row["median"] == pytest.approx(np.median(draws))
     assert row["lower"] == pytest.approx(np.quantile(draws, 0.25))
     row = frame.query("effect == 'r' and definition == 'variance'").iloc[0]
     assert row["upper"] == pytest.approx(np.quantile(1 - eta_hat.var(ddof=1) / omega**2, 0.75))
@@ -73,5 +73,34 @@ def test_patient_shrinkage_is_tidy(fit):
 
 
 def test_a_fit_without_random_effects_has_an_empty_table(fit):
+    columns = list(fit.shrinkage().columns)
     fit.tree["posterior"].dataset = fit.tree["posterior"].to_dataset()[["V_0", "V_0_typical"]]
     assert fit.shrinkage().empty and fit.patient_shrinkage().empty
+    assert list(fit.shrinkage().columns) == columns
+
+
+def test_no_column_can_be_ruined_by_one_draw_of_omega_near_zero(fit):
+    before = fit.shrinkage()
+    posterior = fit.tree["posterior"].to_dataset().copy(deep=True)
+    posterior["omega"].values[0, 0] = 1e-6
+    fit.tree["posterior"].dataset = posterior
+    after = fit.shrinkage()
+    numbers = ["median", "lower", "upper"]
+    assert "mean" not in after
+    np.testing.assert_allclose(after[numbers], before[numbers], atol=0.01)
+
+
+def test_a_patient_who_is_known_keeps_the_uncertainty_of_the_typical_value():
+    """Two patients measured without error: their effects are unknown by the population's mean alone."""
+    rng = np.random.default_rng(5)
+    typical = rng.normal(size=(4, 500)) * 0.5
+    eta = np.array([1.0, -1.0]) - typical[..., None]
+    posterior = xr.Dataset(
+        {
+            "omega": (("chain", "draw", "effect"), np.ones((4, 500, 1))),
+            "eta": (("chain", "draw", "patient", "effect"), eta[..., None]),
+        },
+        {"patient": ["a", "b"], "effect": ["m"]},
+    )
+    shares = Fit(xr.DataTree.from_dict({"posterior": posterior})).patient_shrinkage()["shrinkage"]
+    assert shares.tolist() == pytest.approx([0.25, 0.25], rel=0.1)

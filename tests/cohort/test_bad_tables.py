@@ -22,6 +22,13 @@ COUNTS = alter(
     KILL,
     observations={"alive": {"column": "alive", "predicts": "survival", "error": "binomial", "trials": "n"}},
 )
+LAGGED = alter(
+    PRODRUG,
+    mechanism={"name": "prodrug_activation", "input": "oral"},
+    parameters__k_a={"unit": "1/h", "value": 1},
+    parameters__t_lag={"unit": "h", "column": "lag"},
+    doses={"amount": "AMT", "unit": "mg"},
+)
 
 
 class Bad(NamedTuple):
@@ -83,6 +90,14 @@ BAD = {
     "where matches nothing": Bad(
         MICE, alter(GROWTH, where={"grade": "hihg"}), ("no row with grade = 'hihg'", "'low', 'high'")
     ),
+    "where with a list matches nothing": Bad(
+        MICE, alter(GROWTH, where={"grade": ["hihg", "mid"]}), ("no row with grade = 'hihg' or 'mid'",)
+    ),
+    "where of an outcome misspelt in a list": Bad(
+        MICE,
+        alter(GROWTH, observations__volume={"where": {"grade": ["low", "hihg"]}}),
+        ("observations.volume.where.grade: got 'hihg'", "did you mean 'high'?"),
+    ),
     "where of an outcome misspelt": Bad(
         MICE,
         alter(GROWTH, observations__volume={"where": {"grade": "hihg"}}),
@@ -138,6 +153,9 @@ BAD = {
         "id,min,glucose,insulin,G_b\na,0,100,5,0\n",
         alter(GLUCOSE),
         ("column 'G_b'", "a positive number", "'G_b'"),
+    ),
+    "known lag below 0": Bad(
+        "ID,TIME,DV,AMT,lag\n1,0,.,5,-1\n1,2,1,.,-1\n", LAGGED, ("column 'lag'", "a number of at least 0")
     ),
     "reset": Bad(
         "ID,TIME,DV,EVID,AMT\n1,0,.,1,5\n1,2,1,0,.\n1,3,.,3,.\n", alter(PRODRUG), ("reset", "column 'EVID'")
@@ -197,3 +215,8 @@ def test_dates_are_refused_with_the_way_out() -> None:
 def test_all_problems_are_told_together(refuse: Any) -> None:
     error = refuse("mouse,day,volume,age\na,x,1,10\na,1,y,11\n", BY_AGE)
     assert len(error.problems) == 3
+
+
+def test_a_known_lag_of_0_is_what_value_0_is(read: Any) -> None:
+    cohort = read("ID,TIME,DV,AMT,lag\n1,0,.,5,0\n1,2,1,.,0\n2,0,.,5,0.5\n2,2,1,.,0.5\n", LAGGED)
+    assert cohort.arrays["known_t_lag"].tolist() == [0, 0.5]

@@ -9,13 +9,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 INFUSION = {"name": "prodrug_activation", "input": "infusion"}
 
 
+# An additive error explains a value before any dose; a proportional one does not.
+ADDITIVE = {"error": "normal"}
+
+
 def doses(**words) -> dict:
     return {**PRODRUG["doses"], **words}
 
 
 def test_event_rows(read) -> None:
     text = "ID,TIME,DV,EVID,AMT\n1,0,.,1,100\n1,1,5,0,.\n1,2,.,2,.\n1,4,.,1,50\n1,5,6,0,0\n2,0,3,0,.\n"
-    cohort = read(text, alter(PRODRUG))
+    cohort = read(text, alter(PRODRUG, observations__drug=ADDITIVE))
     assert_array_equal(cohort.arrays["dose_amount"], [[100, 50], [0, 0]])
     assert_array_equal(cohort.arrays["dose_time"], [[0, 4], [0, 0]])
     assert cohort.dims["dose_time"] == ("patient", "dose") and cohort.size("dose") == 2
@@ -58,7 +62,8 @@ def test_row_order_at_one_time_decides_trough_or_peak(read) -> None:
 
 
 def test_a_trough_at_time_0_is_ahead_of_the_dose(read) -> None:
-    cohort = read("ID,TIME,DV,EVID,AMT\n1,0,0,0,.\n1,0,.,1,100\n1,1,5,0,.\n2,0,9,0,.\n", alter(PRODRUG))
+    text = "ID,TIME,DV,EVID,AMT\n1,0,0,0,.\n1,0,.,1,100\n1,1,5,0,.\n2,0,9,0,.\n"
+    cohort = read(text, alter(PRODRUG, observations__drug=ADDITIVE))
     assert cohort.arrays["time"][0, 0] < 0 and cohort.arrays["time"][1, 0] == 0
 
 

@@ -101,6 +101,7 @@ def test_reasons_are_named_and_counted(read) -> None:
         "other event (EVID 2)": 1,
         "dose of amount 0": 1,
         "dose of a patient without observations": 1,
+        "before a dose has acted (prediction 0), under proportional error": 1,
     }
     assert reasons(read, "long") == {
         "before from_time (1 h)": 1,
@@ -147,6 +148,7 @@ def test_patients_left_out_are_listed_with_their_reason(read) -> None:
 def test_where_compares_text_and_numbers(read) -> None:
     text = "mouse,day,volume,arm,keep\na,0,1,1.0,yes\na,1,2,1, no\nb,0,3,2,yes \nc,0,4,,yes\n"
     assert read(text, alter(GROWTH, where={"arm": 1})).report.used == {"volume": 2}
+    assert read(text, alter(GROWTH, where={"arm": [1, "2"]})).report.used == {"volume": 3}
     table = open_table(pd.read_csv(StringIO(text), dtype=str))
     assert list(match_rows(table, {"arm": [1, "2"], "keep": "yes"})) == [True, False, True, False]
     assert list(match_rows(table, {"arm": None})) == [False, False, False, True]
@@ -162,3 +164,11 @@ def test_the_printed_report(read) -> None:
     ]
     assert "2 not positive, under lognormal error (rows 4, 6)" in text
     assert "observations per patient: 1 to 1, median 1" in text
+
+
+def test_labels_that_are_one_number_are_two_patients_and_told(read) -> None:
+    report = read("mouse,day,volume\n7,0,1\n7.0,1,2\n8,0,1\n007,0,1\n", alter(GROWTH)).report
+    note = "patients '7' and '7.0' are read as two, though their labels are one number (such pairs: 2)"
+    assert report.patients == 4 and note in report.notes
+    alone = read("mouse,day,volume\n7,0,1\n7a,1,2\n8.5,0,1\n", alter(GROWTH)).report
+    assert not any("one number" in note for note in alone.notes)

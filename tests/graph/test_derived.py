@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from agreement.declared import DECLARED
 from agreement.densities import QUICKLY, points
 
+from hierarchical_twin.cohort import read_cohort
 from hierarchical_twin.graph.build import Model, build
 from hierarchical_twin.graph.derived import derived_values
 from hierarchical_twin.graph.evaluate import score
@@ -26,11 +30,10 @@ def at_a_point(model: Model) -> tuple[dict[str, np.ndarray], dict[str, np.ndarra
     return {k: np.asarray(v) for k, v in values.items()}, {k: np.asarray(v) for k, v in derived.items()}
 
 
-def model_with(name: str, derived: dict[str, Derived], **parameters: Parameter) -> Model:
-    """A written model with other derived quantities and parameters."""
-    spec = DECLARED[name].spec
-    changes = {"derived": derived, "parameters": {**spec.parameters, **parameters}}
-    return build(spec.model_copy(update=changes), DECLARED[name].cohort)
+def model_with(name: str, derived: dict[str, Derived]) -> Model:
+    """A written model with other derived quantities."""
+    spec = DECLARED[name].spec.model_copy(update={"derived": derived})
+    return build(spec, DECLARED[name].cohort)
 
 
 def test_a_quantity_per_patient_runs_in_working_units() -> None:
@@ -78,14 +81,15 @@ def test_a_covariate_that_a_parameter_does_not_have_changes_nothing() -> None:
     assert float(at_a_point(model)[1]["volume"]) == pytest.approx(1.0)
 
 
-def test_parameters_common_to_all_and_fixed_ones_give_one_value_for_each_patient() -> None:
-    model = model_with(
-        "gompertz",
-        {"plateau": Derived(quantity="plateau_ratio"), "common": Derived(quantity="a")},
-        r=Parameter(unit="1/day", value=0.2),
-        a=Parameter(unit="1/day", value=0.1),
-        V_0=DECLARED["gompertz"].spec.parameters["V_0"].model_copy(update={"formula": "1"}),
-    )
+def test_known_parameters_give_one_value_for_each_patient() -> None:
+    declared = DECLARED["gompertz"]
+    fixed = {name: Parameter(unit="1/day", value=value) for name, value in (("r", 0.2), ("a", 0.1))}
+    changes = {
+        "parameters": {**declared.spec.parameters, **fixed},
+        "random_effects": {},
+        "derived": {"plateau": Derived(quantity="plateau_ratio")},
+    }
+    spec = declared.spec.model_copy(update=changes)
+    model = build(spec, read_cohort(pd.read_csv(StringIO(declared.table)), spec))
     _, derived = at_a_point(model)
     np.testing.assert_allclose(derived["plateau"], np.full(2, np.exp(2.0)))
-    np.testing.assert_allclose(derived["common"], np.full(2, 0.1))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from agreement.densities import QUICKLY
 from scipy import integrate, special, stats
 
 from hierarchical_twin.graph.distributions import DISTRIBUTIONS, constrain, unconstrain
@@ -119,14 +120,20 @@ def test_density_is_normalized_on_the_unconstrained_scale(word: str) -> None:
 @EVERY_WORD
 def test_draws_follow_the_density(word: str) -> None:
     row = ROWS[word]
-    draws = DISTRIBUTIONS[word].draw(jax.random.PRNGKey(7), (4000,), **row.arguments)
+    draw = jax.jit(
+        lambda key: DISTRIBUTIONS[word].draw(key, (4000,), **row.arguments), compiler_options=QUICKLY
+    )
+    draws = draw(jax.random.PRNGKey(7))
     assert stats.kstest(np.asarray(draws), row.law.cdf).pvalue > 0.01
 
 
 @EVERY_WORD
 def test_draws_broadcast_one_argument_for_each_element(word: str) -> None:
     arguments = {name: jnp.full(3, value) for name, value in ROWS[word].arguments.items()}
-    assert DISTRIBUTIONS[word].draw(jax.random.PRNGKey(0), (3,), **arguments).shape == (3,)
+    drawn = jax.eval_shape(
+        lambda key: DISTRIBUTIONS[word].draw(key, (3,), **arguments), jax.random.PRNGKey(0)
+    )
+    assert drawn.shape == (3,)
     assert DISTRIBUTIONS[word].log_density(jnp.full(3, 0.4), **arguments).shape == (3,)
 
 

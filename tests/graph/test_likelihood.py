@@ -35,7 +35,6 @@ CASES = [
     for name, rows in ROWS.items()
     for place, errors in enumerate(rows)
 ]
-SDS = {"normal": [0.4, 0.3, 0.5], "proportional": [0.34, 0.34], "combined": [0.0, 0.0]}
 
 
 def density(errors: Errors, y: Any, predicted: float = PREDICTED) -> np.ndarray:

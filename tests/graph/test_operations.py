@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from agreement.declared import DECLARED
+from agreement.densities import QUICKLY
 from scipy import stats
 
+from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.distributions import DISTRIBUTIONS
 from hierarchical_twin.graph.likelihood import JAX
 from hierarchical_twin.graph.operations import OPERATIONS, correlation, link, unlink, vine_cholesky
@@ -58,26 +61,41 @@ def test_the_vine_s_density_is_lkj_s(size: int, concentration: float) -> None:
     def entries(unit: jax.Array) -> jax.Array:
         return correlation(JAX, vine_cholesky(JAX, unit, size=size))[below]
 
-    for seed in range(4):
-        unit = jax.random.uniform(jax.random.PRNGKey(seed), (pairs,), minval=0.1, maxval=0.9)
+    def log_densities(unit: jax.Array) -> tuple[jax.Array, jax.Array]:
         log_beta = jnp.sum(DISTRIBUTIONS["Beta"].log_density(unit, a=shapes, b=shapes))
         log_jacobian = jnp.linalg.slogdet(jax.jacfwd(entries)(unit))[1]
         matrix = correlation(JAX, vine_cholesky(JAX, unit, size=size))
-        expected = dist.LKJ(size, concentration).log_prob(matrix)
-        assert float(log_beta - log_jacobian) == pytest.approx(float(expected), rel=1e-10, abs=1e-10)
+        return log_beta - log_jacobian, dist.LKJ(size, concentration, validate_args=False).log_prob(matrix)
+
+    unit = jax.random.uniform(jax.random.PRNGKey(0), (4, pairs), minval=0.1, maxval=0.9)
+    found, expected = jax.jit(jax.vmap(log_densities), compiler_options=QUICKLY)(unit)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
 
 
 @SIZES
 def test_marginal_correlations_are_beta(size: int) -> None:
     concentration, pairs = 2.0, size * (size - 1) // 2
     shapes = jnp.asarray(vine_shapes(size, concentration))
-    unit = jax.random.beta(jax.random.PRNGKey(1), shapes, shapes, (4000, pairs))
-    matrices = jax.vmap(lambda one: correlation(JAX, vine_cholesky(JAX, one, size=size)))(unit)
+
+    def matrices_of(key: jax.Array) -> jax.Array:
+        unit = jax.random.beta(key, shapes, shapes, (4000, pairs))
+        return jax.vmap(lambda one: correlation(JAX, vine_cholesky(JAX, one, size=size)))(unit)
+
+    matrices = jax.jit(matrices_of, compiler_options=QUICKLY)(jax.random.PRNGKey(1))
     shape = concentration - 1 + size / 2
     for row in range(size):
         for column in range(row):
             found = (np.asarray(matrices[:, row, column]) + 1) / 2
             assert stats.kstest(found, stats.beta(shape, shape).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize(("group", "concentration"), [("", 2.0), ("_site", 0.7)])
+def test_a_model_s_partial_correlations_have_these_shapes(group: str, concentration: float) -> None:
+    model = build(DECLARED["sites"].spec, DECLARED["sites"].cohort)
+    [partial] = [node for node in model.graph.samples if node.name == f"omega_partial{group}"]
+    shapes = dict(partial.arguments)
+    np.testing.assert_allclose(shapes["a"], vine_shapes(3, concentration))
+    assert shapes["a"] == shapes["b"]
 
 
 def test_operations_are_named_as_themselves() -> None:

@@ -59,6 +59,20 @@ def test_more_records_of_the_same_insulin_change_nothing() -> None:
     np.testing.assert_allclose(long, short[:, ::12], rtol=0.0, atol=1e-8)
 
 
+@pytest.mark.parametrize(("S_I", "p_2", "bound"), [(1e-3, 0.06, 3e-6), (3e-3, 0.2, 8e-3)])
+def test_the_error_under_wild_hourly_insulin_is_what_the_docstring_says(S_I, p_2, bound) -> None:
+    """Insulin at random in every hourly sample, held against the same insulin on records of five minutes."""
+    generator = np.random.default_rng(0)
+    fine = np.broadcast_to(np.arange(0.0, 301.0, 5.0), (300, 61))
+    coarse = fine[:, ::12]
+    insulin = generator.uniform(2.0, 170.0, coarse.shape)
+    along = np.stack([np.interp(*pair) for pair in zip(fine, coarse, insulin, strict=True)])
+    rates = {"G_0": 300.0, "S_G": 0.03, "S_I": S_I, "p_2": p_2, "G_b": 90.0, "I_b": 10.0}
+    solve = jax.jit(lambda time, insulin: glucose_minimal_model(time, insulin, **rates)["G"])
+    error = np.abs(solve(coarse, insulin) - solve(fine, along)[:, ::12]).max()
+    assert bound / 100 < error <= bound
+
+
 @pytest.mark.parametrize("case", [SIGNED, CLIPPED])
 def test_stays_within_a_millionth_of_a_mg_per_dl_far_outside_the_usual_range(case) -> None:
     exposure, parameters = case.draw(11)

@@ -72,7 +72,7 @@ def test_description_of_tumor_growth_is_the_model_in_the_papers() -> None:
         "  log volume_ij ~ Normal(log V_i(t_ij), σ_volume) [cm^3]",
         "  log(V_0_i) = log(V_0_typical) + η[i, V_0] [cm^3]",
         "  r_i = r_typical + η[i, r] [1/day]",
-        "  R ~ LKJ(concentration=1)",
+        "  R ~ LKJ(concentration=2)",
     ):
         assert line in text.splitlines()
 
@@ -118,7 +118,11 @@ def test_spec_built_in_python_equals_the_file() -> None:
                 formula="1 + (1 | patient)",
             ),
         },
-        random_effects={"patient": RandomEffects(sd=effects, correlation=parse_prior("LKJ(2)"))},
+        random_effects={
+            "patient": RandomEffects(
+                sd=effects, correlation=parse_prior("LKJ(2)"), parameterization="centered"
+            )
+        },
         observations={
             "reaction": Observation(
                 column="reaction_ms",

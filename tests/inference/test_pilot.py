@@ -1,0 +1,54 @@
+"""The pilot starts every shipped model at a sensible place, and says so where there is none."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from agreement.shipped import TABLES
+from inference.models import LINEAR, linear_model
+
+import hierarchical_twin as ht
+from hierarchical_twin.graph.evaluate import central_point, flat_size, log_density, parameters_at
+from hierarchical_twin.inference.pilot import find_pilot, jittered_starts
+
+GROWTH = ht.shipped_specs()["tumor_growth"].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_a_start_for_every_shipped_spec(name):
+    spec = ht.read_spec(ht.shipped_specs()[name])
+    model = ht.build(spec, ht.read_cohort(TABLES[name](), spec))
+    pilot = find_pilot(model)
+    value, slope = pilot.objective(pilot.position)
+    central, central_slope = pilot.objective(np.asarray(central_point(pilot.model)))
+    assert np.isfinite(value) and value < central
+    assert np.linalg.norm(slope) < np.linalg.norm(central_slope)
+    assert 0 < pilot.gradient_seconds < 1
+    starts = jittered_starts(pilot, model, chains=4, seed=0)
+    assert starts.shape == (4, flat_size(model)) and starts.dtype == np.float64
+    assert len({start.tobytes() for start in starts}) == 4
+    density = jax.jit(jax.vmap(jax.value_and_grad(log_density(model))))
+    values, slopes = density(jnp.asarray(starts))
+    assert np.isfinite(values).all() and np.isfinite(slopes).all()
+    assert np.array_equal(starts, jittered_starts(pilot, model, chains=4, seed=0))
+    assert not np.array_equal(starts, jittered_starts(pilot, model, chains=4, seed=1))
+
+
+def test_the_start_is_near_the_truth():
+    rows = [(f"p{n}", t, 10.0 + n + (2 + 0.1 * n) * t) for n in range(5) for t in (0.0, 1.0, 3.0, 6.0)]
+    model = linear_model(LINEAR, rows)
+    pilot = find_pilot(model)
+    found = parameters_at(pilot.model, jnp.asarray(pilot.position))
+    assert np.asarray(found["slope"]) == pytest.approx([2.0, 2.1, 2.2, 2.3, 2.4], abs=0.1)
+    assert np.asarray(found["intercept"]) == pytest.approx([10, 11, 12, 13, 14], abs=0.5)
+
+
+def test_data_that_cannot_be_under_the_priors():
+    """At the middle of this prior a tumour doubles a million times a day."""
+    text = GROWTH.replace("Normal(mean=0, sd=0.2)", "Normal(mean=1e6, sd=1)")
+    spec = ht.parse_spec(text)
+    model = ht.build(spec, ht.read_cohort(TABLES["tumor_growth"](), spec))
+    with pytest.raises(ht.SamplingError, match="start of sampling: got .*not finite"):
+        ht.sample(model, chains=1, warmup=5, draws=5, device="cpu", progress=False)
