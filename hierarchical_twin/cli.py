@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -93,7 +92,9 @@ def init(
     if os.path.lexists(path):
         raise SpecError(Problem(str(path), "a file that exists", "a new file", "choose another name"))
     _folder_for(path.parent)
-    shutil.copyfile(STARTER if like is None else shipped[like], path)
+    lines = (STARTER if like is None else shipped[like]).read_text(encoding="utf-8").splitlines(keepends=True)
+    # A shipped spec names its schema by a path that does not lead there from elsewhere.
+    path.write_text("".join(line for line in lines if "$schema=" not in line), encoding="utf-8")
     typer.echo(f"wrote {path}; next: hierarchical-twin check {path} YOUR_TABLE.csv")
 
 
@@ -249,7 +250,9 @@ def _print_table(frame: DataFrame, *, without: tuple[str, ...], most: int | None
     cut = shown if most is None else shown.head(most)
     typer.echo(cut.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep=""))
     if {"prob", "kind"} <= set(frame.columns) and len(frame):
-        typer.echo(f"intervals: {frame['prob'].iloc[0]:.0%} {frame['kind'].iloc[0]}")
+        from hierarchical_twin.analysis.intervals import interval_words
+
+        typer.echo(f"intervals: {interval_words(frame['prob'].iloc[0], frame['kind'].iloc[0])}")
     if len(cut) < len(shown):
         typer.echo(f"... and {len(shown) - len(cut)} more rows: hierarchical-twin intervals FIT")
     typer.echo("")

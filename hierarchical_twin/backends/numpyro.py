@@ -42,7 +42,7 @@ DISTRIBUTIONS: Mapping[str, Callable[..., dist.Distribution]] = {
 """NumPyro's distribution for each scalar prior word."""
 
 
-def to_numpyro(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) -> Callable[[], None]:
+def to_numpyro(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) -> Callable[..., None]:
     """A NumPyro model function of a spec over a cohort.
 
     Parameters
@@ -56,16 +56,17 @@ def to_numpyro(spec: Spec, cohort: Cohort, *, parameterization: str | None = Non
     Returns
     -------
     callable
-        Takes no argument; run it under NumPyro's handlers, `MCMC` or `Predictive`. Observations are
-        patient-major ``[patient, time]``, masked where there is no measurement.
+        Run it under NumPyro's handlers, `MCMC` or `Predictive`. Observations are patient-major
+        ``[patient, time]``, masked where there is no measurement. Called with ``is_observed=False`` it
+        draws them instead: ``Predictive(program, num_samples=100)(key, is_observed=False)``.
     """
     return model_function(build(spec, cohort, parameterization=parameterization))
 
 
-def model_function(model: Model) -> Callable[[], None]:
+def model_function(model: Model) -> Callable[..., None]:
     """The NumPyro program of a built model."""
 
-    def program() -> None:
+    def program(is_observed: bool = True) -> None:
         values: dict[str, Array] = {}
         for node in model.graph:
             match node:
@@ -88,12 +89,12 @@ def model_function(model: Model) -> Callable[[], None]:
                 case Solve():
                     values |= solve(node, values)
                 case Observe():
-                    _observe(model, node, values)
+                    _observe(model, node, values, is_observed)
 
     return program
 
 
-def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:
+def _observe(model: Model, node: Observe, values: Mapping[str, Array], is_observed: bool) -> None:
     arrays = model.cohort.arrays
     mask = arrays[node.mask]
     predicted = values[node.predicted] if mask.all() else jnp.where(mask, values[node.predicted], 0.5)
@@ -120,14 +121,14 @@ def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:
             law = dist.Normal(predicted, residual_sd(JAX, node.error, predicted, *parts), validate_args=False)
     observed = jnp.asarray(arrays[node.observed])
     measured = mask
-    if node.censored is not None:
+    if node.censored is not None and is_observed:
         censored = arrays[node.censored]
         measured = mask & (censored == 0)
         _censor(node.name, law, observed, mask & (censored != 0), censored)
     law = law if measured.all() else law.mask(measured)
     patients, times = mask.shape
     with numpyro.plate("patient", patients, dim=-2), numpyro.plate(f"time_{node.name}", times, dim=-1):
-        numpyro.sample(node.name, law, obs=observed)
+        numpyro.sample(node.name, law, obs=observed if is_observed else None)
 
 
 def _censor(name: str, law: dist.Distribution, limit: Array, where: Array, censored: Array) -> None:

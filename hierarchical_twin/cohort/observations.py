@@ -18,8 +18,9 @@ from hierarchical_twin.cohort.columns import (
 from hierarchical_twin.cohort.events import DoseRows
 from hierarchical_twin.cohort.table import Table
 from hierarchical_twin.errors import Problem, nearest
-from hierarchical_twin.mechanisms.table import MECHANISMS
+from hierarchical_twin.mechanisms.table import MECHANISMS, Mechanism
 from hierarchical_twin.spec.schema import Observation, Spec
+from hierarchical_twin.spec.units import working_units
 from hierarchical_twin.spec.vocabulary import ERRORS
 
 MISSING_VALUE = "missing value"
@@ -201,13 +202,21 @@ def _dose_checks(
     jumps = mechanism.outputs[observation.predicts].jumps_under
     acted = rows.doses.has_acted(
         rows.patient.codes,
-        rows.time,
+        rows.time - _known_lag(spec, mechanism),
         jumps=bool(jumps) and all(chosen[option] in words for option, words in jumps.items()),
     )
     unexplained = ~acted & (censored == 0)
     if standard_error is not None:
         unexplained &= ~(standard_error > 0)
     return [(f"before a dose has acted (prediction 0), under {observation.error} error", unexplained)]
+
+
+def _known_lag(spec: Spec, mechanism: Mechanism) -> float:
+    """Delay of every dose in the unit of time, where the spec gives it as a number."""
+    declared = spec.parameters.get(mechanism.lag)
+    if declared is None or declared.value is None:
+        return 0.0
+    return float(declared.value) * working_units(spec).parameter[mechanism.lag]
 
 
 def _coordinate_checks(spec: Spec, rows: Rows) -> list[tuple[str, np.ndarray]]:

@@ -151,7 +151,7 @@ class _Builder:
         coords[dims[1]] = tuple(labels)
         return [
             *nodes,
-            Sample(partial, (pair_dim,), "Beta", (("a", shape), ("b", shape))),
+            Sample(partial, (pair_dim,), "Beta", (("a", shape), ("b", shape)), is_reported=False),
             Compute(cholesky, dims, "vine_cholesky", (partial,), (("size", size),)),
             Compute(f"omega_correlation{suffix}", dims, "correlation", (cholesky,), (), True),
         ]
@@ -320,7 +320,7 @@ def _vector_nodes(name: str, dim: str, labels: Sequence[str], priors: Sequence[P
         arguments = tuple((word, tuple(prior[word] for prior in priors)) for word, _ in first.arguments)
         return [Sample(name, (dim,), first.name, arguments)]
     scalars = [
-        Sample(f"{name}_{label}", (), prior.name, prior.arguments)
+        Sample(f"{name}_{label}", (), prior.name, prior.arguments, is_reported=False)
         for label, prior in zip(labels, priors, strict=True)
     ]
     joined = tuple(scalar.name for scalar in scalars)

@@ -132,9 +132,8 @@ def log_density(model: Model) -> Callable[[Array], Array]:
 
 
 def reported_values(model: Model, values: Mapping[str, Array]) -> Values:
-    """What a fit stores of a point: random variables and reported deterministics, without helpers."""
-    names = [node.name for node in model.graph.samples] + [node.name for node in model.graph.reported]
-    return {name: values[name] for name in names}
+    """What a fit stores of a point: population, parameters and effects, without the sampler's helpers."""
+    return {node.name: values[node.name] for node in model.graph.reported}
 
 
 def draw_prior(model: Model, key: Array, held: Mapping[str, Array] | None = None) -> tuple[Values, Array]:

@@ -27,13 +27,15 @@ class Sample:
     """A random variable: a prior on the population, or the patients' effects.
 
     `distribution` is a key of `graph.distributions.DISTRIBUTIONS`; elements along `dims` are
-    independent given the arguments.
+    independent given the arguments. `is_reported` is false for what only the sampler needs: the
+    standardized or centred form of effects, partial correlations.
     """
 
     name: str
     dims: tuple[str, ...]
     distribution: str
     arguments: tuple[tuple[str, Value], ...]
+    is_reported: bool = True
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,9 @@ class Graph:
         return tuple(node for node in self.nodes if isinstance(node, Sample))
 
     @property
-    def reported(self) -> tuple[Compute, ...]:
-        """The deterministic values a user wants to see."""
-        return tuple(node for node in self.nodes if isinstance(node, Compute) and node.is_reported)
+    def reported(self) -> tuple[Sample | Compute, ...]:
+        """What a user wants to see of a draw, in order."""
+        return tuple(node for node in self.nodes if isinstance(node, Sample | Compute) and node.is_reported)
 
     @property
     def observes(self) -> tuple[Observe, ...]:

@@ -51,7 +51,7 @@ def effect_nodes(effects: EffectGroup) -> list[Node]:
 
 def _noncentered(effects: EffectGroup) -> list[Node]:
     dims = (effects.group, effect_dim(effects.group))
-    standard = Sample(f"z{effects.suffix}", dims, "Normal", (("mean", 0.0), ("sd", 1.0)))
+    standard = Sample(f"z{effects.suffix}", dims, "Normal", (("mean", 0.0), ("sd", 1.0)), is_reported=False)
     if effects.cholesky is None:
         scale = Compute(effects.eta, dims, "scale_effects", (standard.name, effects.omega), (), True)
     else:
@@ -90,7 +90,7 @@ def _one_effect(
         nodes.append(Compute(mean, dims, "conditional_mean", (effects.omega, *cholesky, *earlier), words))
     column, standard = f"eta_{tag}", f"z_{tag}"
     if effects.choices[label] == "noncentered":
-        nodes.append(Sample(standard, dims, "Normal", (("mean", 0.0), ("sd", 1.0))))
+        nodes.append(Sample(standard, dims, "Normal", (("mean", 0.0), ("sd", 1.0)), is_reported=False))
         nodes.append(_scaled(column, dims, standard, mean, sd.name))
         return nodes, column, standard
     location = effects.locations.get(label)
@@ -100,7 +100,7 @@ def _one_effect(
         center = f"center_{tag}"
         nodes.append(Compute(center, dims, "add", tuple(around)))
     own = f"centered_{tag}"
-    nodes.append(Sample(own, dims, "Normal", (("mean", center), ("sd", sd.name))))
+    nodes.append(Sample(own, dims, "Normal", (("mean", center), ("sd", sd.name)), is_reported=False))
     if location is None:
         nodes.append(Compute(column, dims, "add", (own,)))
     else:

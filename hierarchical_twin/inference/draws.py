@@ -77,7 +77,7 @@ def unfold_draws(model: Model, positions: np.ndarray, *, seed: int) -> Unfolded:
         for kind in joined
     ]
     # JAX returns a dictionary's keys sorted; readers want the order of the spec.
-    order = [node.name for node in model.graph if node.name in shaped[0]] + list(model.spec.derived)
+    order = [node.name for node in model.graph.reported] + list(model.spec.derived)
     shaped[0] = {name: shaped[0][name] for name in order}
     return Unfolded(*shaped)
 

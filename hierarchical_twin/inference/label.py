@@ -86,7 +86,7 @@ def variable_units(model: Model) -> dict[str, str]:
 
 
 def _posterior_dims(model: Model) -> dict[str, tuple[str, ...]]:
-    found = {node.name: tuple(node.dims) for node in (*model.graph.samples, *model.graph.reported)}
+    found = {node.name: tuple(node.dims) for node in model.graph.reported}
     for name, words in model.spec.derived.items():
         found[name] = () if words.at is not None else (dims.PATIENT,)
     return found

@@ -7,6 +7,8 @@ patient whose data do not determine a parameter still gets a finite value.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +22,9 @@ WIDENED = 10.0
 """How many times wider the population is made."""
 
 
-def no_pooling_estimates(pilot: Pilot, model: Model, positions: np.ndarray) -> dict[str, np.ndarray]:
+def no_pooling_estimates(
+    pilot: Pilot, model: Model, positions: np.ndarray, posterior: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Per-patient estimates without the population's pull.
 
     Parameters
@@ -30,6 +34,8 @@ def no_pooling_estimates(pilot: Pilot, model: Model, positions: np.ndarray) -> d
         The model that was sampled.
     positions : ndarray, shape [chain, draw, size]
         Its draws.
+    posterior : mapping to ndarray, shape [chain, draw, ...]
+        The same draws by name.
 
     Returns
     -------
@@ -42,15 +48,26 @@ def no_pooling_estimates(pilot: Pilot, model: Model, positions: np.ndarray) -> d
         return {}
     point = _population_means(pilot, model, positions)
     slots = layout(pilot.model)
-    scale = f"omega{group_suffix(PATIENT)}"
-    point[mark_slots(slots, point.size, lambda name: name == scale or name.startswith(f"{scale}_"))] += (
-        np.log(WIDENED)
-    )
-    point[mark_slots(slots, point.size, lambda name: name == f"omega_partial{group_suffix(PATIENT)}")] = 0.0
-    is_free = mark_slots(slots, point.size, lambda name: name == f"z{group_suffix(PATIENT)}")
-    found = optimise(pilot.objective, point, is_free, iterations=500)
+    scales = {"omega", *(f"omega_{effect.label}" for effect in effects)}
+    point[mark_slots(slots, point.size, scales.__contains__)] += np.log(WIDENED)
+    point[mark_slots(slots, point.size, "omega_partial".__eq__)] = 0.0
+    for group in model.cohort.effects:
+        if group != PATIENT:
+            _hold_effects(pilot.model, point, group_suffix(group), posterior)
+    found = optimise(pilot.objective, point, mark_slots(slots, point.size, "z".__eq__), iterations=500)
     values = jax.jit(lambda flat: parameters_at(pilot.model, flat))(jnp.asarray(found))
     return {name: np.asarray(values[name]) for name in dict.fromkeys(effect.parameter for effect in effects)}
+
+
+def _hold_effects(model: Model, point: np.ndarray, suffix: str, posterior: Mapping[str, np.ndarray]) -> None:
+    """Put an outer level's effects (a site's) at their posterior means, in place."""
+    omega = np.asarray(parameters_at(model, jnp.asarray(point))[f"omega{suffix}"])
+    for slot in layout(model):
+        if slot.name == f"omega_partial{suffix}":
+            point[slot.start : slot.stop] = 0.0
+        elif slot.name == f"z{suffix}":
+            mean = posterior[f"eta{suffix}"].mean(axis=(0, 1))
+            point[slot.start : slot.stop] = (mean / omega).ravel()
 
 
 def _population_means(pilot: Pilot, model: Model, positions: np.ndarray) -> np.ndarray:

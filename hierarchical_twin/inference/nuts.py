@@ -108,7 +108,7 @@ def run_nuts(
     Returns
     -------
     Draws
-        Cut to the shortest chain if interrupted.
+        If interrupted: the chains that have draws, cut to the shortest of them.
     """
     begin, advance, init = time.perf_counter(), *_kernel(log_density, schedule)
     keys = jnp.stack(
@@ -265,19 +265,23 @@ def _watch_until_done(futures: list[Any], running: _Running, watch: Watcher) -> 
 def _gather(
     chains: list[_Chain], schedule: Schedule, *, is_batched: bool, seconds: Mapping[str, float]
 ) -> Draws:
-    shortest = min(chain.draws for chain in chains)
-    if shortest == 0:
+    # An interrupt may find a chain still warming up: the others' draws are worth keeping.
+    drawn = [chain for chain in chains if chain.draws]
+    if not drawn:
         size = chains[0].state.z.shape[-1]
         return Draws(np.zeros((schedule.chains, 0, size)), {}, True, seconds)
+    shortest = min(chain.draws for chain in drawn)
 
     def chains_first(parts: list[list[np.ndarray]]) -> np.ndarray:
         joined = [np.concatenate(part)[:shortest] for part in parts]
         return np.swapaxes(joined[0], 0, 1) if is_batched else np.stack(joined)
 
-    positions = chains_first([chain.kept for chain in chains])
+    positions = chains_first([chain.kept for chain in drawn])
     stats = {
-        name: chains_first([[part[name] for part in chain.stats] for chain in chains])
-        for name in chains[0].stats[0]
+        name: chains_first([[part[name] for part in chain.stats] for chain in drawn])
+        for name in drawn[0].stats[0]
     }
-    stats["tree_depth"] = np.ceil(np.log2(stats["n_steps"] + 1)).astype(int)
-    return Draws(positions, stats, shortest < schedule.draws, seconds)
+    # Completed doublings: a tree that turned inside its last doubling was not cut off by the limit.
+    stats["tree_depth"] = np.floor(np.log2(stats["n_steps"] + 1)).astype(int)
+    is_whole = shortest == schedule.draws and len(drawn) == len(chains)
+    return Draws(positions, stats, not is_whole, seconds)

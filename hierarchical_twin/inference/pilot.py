@@ -23,6 +23,8 @@ from hierarchical_twin.graph.evaluate import Slot, central_point, convert_point,
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 Repeated = Callable[[jax.Array, int], tuple[jax.Array, jax.Array]]
 
+NOT_FINITE = 1e300
+"""What the objective returns where minus log density is not finite."""
 _EFFECT_JITTER = 0.3
 _MOST_JITTER = 1.0
 _LEAST_OMEGA, _MOST_OMEGA = 0.1, 3.0
@@ -78,13 +80,22 @@ def find_pilot(model: Model) -> Pilot:
 
 
 def jittered_starts(pilot: Pilot, model: Model, chains: int, seed: int) -> np.ndarray:
-    """Overdispersed starting points ``[chain, size]`` in the model's own layout."""
+    """Overdispersed starting points ``[chain, size]`` in the model's own layout, each of finite density."""
     noise = np.random.default_rng([seed, 0x57A27]).standard_normal((chains, pilot.position.size))
-    points = pilot.position + noise * pilot.spread
+    points = np.stack([_finite_point(pilot, step) for step in noise * pilot.spread])
     if layout(model) == layout(pilot.model):
         return points
     convert = jax.jit(jax.vmap(lambda point: convert_point(pilot.model, model, point)))
     return np.asarray(convert(jnp.asarray(points)))
+
+
+def _finite_point(pilot: Pilot, step: np.ndarray) -> np.ndarray:
+    """The pilot's position moved by `step`, or by as much of it as keeps the density finite."""
+    for _ in range(20):
+        if pilot.objective(pilot.position + step)[0] < NOT_FINITE:
+            return pilot.position + step
+        step = step / 2
+    return pilot.position
 
 
 def _repeated_gradient(model: Model) -> Repeated:
@@ -106,7 +117,7 @@ def _objective(repeated: Repeated) -> Objective:
         value, slope = repeated(jnp.asarray(position), 1)
         value = float(value)
         if not np.isfinite(value):  # L-BFGS steps back from a wall, but not from NaN.
-            return 1e300, np.zeros_like(position)
+            return NOT_FINITE, np.zeros_like(position)
         return value, np.nan_to_num(np.asarray(slope))
 
     return objective
@@ -159,7 +170,7 @@ def optimise(objective: Objective, start: np.ndarray, is_free: np.ndarray, *, it
     found = minimize(restricted, start[is_free], jac=True, method="L-BFGS-B", options={"maxiter": iterations})
     end = start.copy()
     end[is_free] = found.x
-    return end if np.isfinite(found.fun) and found.fun < 1e300 else start
+    return end if np.isfinite(found.fun) and found.fun < NOT_FINITE else start
 
 
 def _with_moment_scales(slots: tuple[Slot, ...], position: np.ndarray) -> np.ndarray:

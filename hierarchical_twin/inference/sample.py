@@ -25,7 +25,7 @@ from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.inference.label import Record, label_draws
 from hierarchical_twin.inference.no_pooling import no_pooling_estimates
 from hierarchical_twin.inference.nuts import Draws, Progress, Schedule, run_nuts
-from hierarchical_twin.inference.pilot import Pilot, find_pilot, jittered_starts
+from hierarchical_twin.inference.pilot import NOT_FINITE, Pilot, find_pilot, jittered_starts
 from hierarchical_twin.spec.write import write_spec
 
 BACKENDS = ("numpyro", "pymc")
@@ -114,6 +114,9 @@ def sample(
     -----
     Runs in double precision and leaves JAX's global settings alone.
     """
+    if not isinstance(model, Model):
+        hint = "ht.build(spec, cohort) makes one"
+        raise SamplingError(Problem("sample", f"a {type(model).__name__}", "a Model", hint))
     schedule = _schedule(chains, draws, warmup, seed, target_accept, max_tree_depth)
     flat_log_density = _backend(backend)
     place = choose_place(device, chains, workers)
@@ -134,7 +137,7 @@ def sample(
             announce(f"INTERRUPTED: keeping {kept}; Ctrl-C again gives them up")
         clock["nuts"] = time.perf_counter()
         unfolded = unfold_draws(model, drawn.positions, seed=seed)
-        alone = no_pooling_estimates(pilot, model, drawn.positions)
+        alone = no_pooling_estimates(pilot, model, drawn.positions, unfolded.posterior)
     clock["unfold"] = time.perf_counter()
     record = Record(unfolded.posterior, drawn.stats, unfolded.log_likelihood, unfolded.replicates, alone)
     attributes = {
@@ -179,7 +182,7 @@ def _backend(name: str) -> Callable[[Model], Callable[[Any], Any]]:
 
 def _check_start(pilot: Pilot) -> None:
     value, _ = pilot.objective(pilot.position)
-    if value < 1e300:
+    if value < NOT_FINITE:
         return
     raise SamplingError(
         Problem(

@@ -121,7 +121,7 @@ def _near_second_difference(middle: Array, low: Array) -> Array:
     for order in range(1, _TERMS):
         power = power * middle
         homogeneous = homogeneous * low + power
-        total = total + homogeneous / factorial(order + 2)
+        total = total + homogeneous / float(factorial(order + 2))
     return total
 
 

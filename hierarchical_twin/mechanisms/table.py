@@ -93,6 +93,8 @@ class Mechanism:
         Whether the spec must (True) declare a time column, doses.
     starts_at_zero : bool
         Whether records begin at time 0, the moment the initial state holds.
+    lag : str
+        Parameter that delays every dose; empty where there is none.
     options : mapping
         Option name to its accepted words, the default first.
     """
@@ -110,6 +112,7 @@ class Mechanism:
     has_time: bool = True
     has_doses: bool = False
     starts_at_zero: bool = False
+    lag: str = ""
 
     @property
     def exposure(self) -> tuple[str, ...]:
@@ -235,6 +238,7 @@ _DECLARED = (
         },
         options={"input": ("bolus", "infusion", "oral")},
         has_doses=True,
+        lag="t_lag",
     ),
     Mechanism(
         name="apoptosis_threshold",

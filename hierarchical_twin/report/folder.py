@@ -16,6 +16,7 @@ from hierarchical_twin.report.figures import (
 )
 
 _MOST_PAGES = 4
+_PICTURES = ("shrinkage.svg", "forest_*.svg", "patients_*.svg")
 
 
 def write_folder(fit: Fit, folder: Path) -> list[Path]:
@@ -33,6 +34,9 @@ def write_folder(fit: Fit, folder: Path) -> list[Path]:
         What was written: ``intervals.csv``, ``population.csv``, ``shrinkage.csv``,
         ``diagnostics.txt``, ``spec.yaml``, ``data_report.txt``, and pictures as SVG.
     """
+    for picture in _PICTURES:  # an earlier fit's may be of parameters that this one does not have
+        for stale in folder.glob(picture):
+            stale.unlink()
     written = [
         write_table(fit.intervals(), folder / "intervals.csv"),
         write_table(fit.population(), folder / "population.csv"),

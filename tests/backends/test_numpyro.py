@@ -9,12 +9,16 @@ import numpy as np
 import numpyro
 import pytest
 from agreement.declared import DECLARED
+from agreement.shipped import TABLES
 from numpyro import handlers
 from numpyro.infer import MCMC, NUTS, Predictive
 
 from hierarchical_twin.backends.numpyro import DISTRIBUTIONS, to_numpyro
 from hierarchical_twin.graph.build import build
+from hierarchical_twin.cohort import read_cohort
 from hierarchical_twin.graph.distributions import DISTRIBUTIONS as ORACLE
+from hierarchical_twin.spec import read_spec
+from hierarchical_twin.spec.shipped import shipped_specs
 
 NAMES = ("sites", "traits", "errors", "bolus")
 
@@ -107,3 +111,26 @@ def test_numpyro_s_own_sampler_runs_it() -> None:
     mcmc = MCMC(NUTS(program), num_warmup=50, num_samples=50, progress_bar=False)
     mcmc.run(jax.random.PRNGKey(0))
     assert np.isfinite(mcmc.get_samples()["r"]).all()
+
+
+def shipped_program(name: str) -> tuple[Any, Any]:
+    """The program of a shipped spec on its small table, and the cohort."""
+    spec = read_spec(shipped_specs()[name])
+    cohort = read_cohort(TABLES[name](), spec)
+    return to_numpyro(spec, cohort), cohort
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_every_shipped_program_runs_in_jax_s_default_precision(name: str) -> None:
+    with jax.enable_x64(False):
+        sites = handlers.trace(handlers.seed(shipped_program(name)[0], 1)).get_trace()
+    drawn = [site["value"] for site in sites.values() if site["type"] == "sample"]
+    assert all(np.isfinite(np.asarray(value)).all() for value in drawn)
+
+
+def test_predictive_draws_the_outcomes_when_they_are_not_observed() -> None:
+    program, cohort = shipped_program("sleep")
+    observed = np.asarray(cohort.arrays["observed_reaction"])
+    draws = Predictive(program, num_samples=7)(jax.random.PRNGKey(3), is_observed=False)["reaction"]
+    assert draws.shape == (7, *observed.shape)
+    assert not np.isclose(draws, observed).any() and np.ptp(np.asarray(draws), axis=0).min() > 0

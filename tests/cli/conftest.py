@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
 from cli.command import Said, run
 
 SLEEP = Path(__file__).parents[2] / "case_studies" / "sleep" / "sleepstudy.csv"

@@ -6,9 +6,9 @@ import os
 import random
 
 import pytest
-from cli.command import refused, run
 
 import hierarchical_twin as ht
+from cli.command import refused, run
 
 SLEEP = ht.shipped_specs()["sleep"].read_text(encoding="utf-8")
 GROWTH = ht.shipped_specs()["tumor_growth"].read_text(encoding="utf-8")

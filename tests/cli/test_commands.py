@@ -7,9 +7,9 @@ import json
 import pandas as pd
 import pytest
 import typer
-from cli.command import run
 
 import hierarchical_twin as ht
+from cli.command import run
 from hierarchical_twin.cli import app
 
 COMMANDS = ("models", "init", "check", "fit", "intervals", "population", "shrinkage", "diagnostics")
@@ -152,7 +152,7 @@ def test_intervals_as_a_table(fitted):
     assert said.code == 0 and said.err == ""
     assert "90% equal-tailed" in said.out
     named = run("intervals", fitted.folder / "fit.nc", "--parameter", "slope", "--prob", 0.5, "--kind", "hdi")
-    assert "50% hdi" in named.out
+    assert "50% HDI" in named.out
     lines = [line for line in named.out.splitlines() if "ms/day" in line]
     assert len(lines) == 6
 

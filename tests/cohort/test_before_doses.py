@@ -83,3 +83,10 @@ def test_the_table_says_what_the_mechanism_does_at_a_dose(way: str, output: str)
     predicted = mechanism.solve()(zero, zero, one, zero, **rates, input=way)[output]
     jumps = way in mechanism.outputs[output].jumps_under.get("input", ())
     assert (np.asarray(predicted) > 0).all() == jumps
+
+
+def test_a_fixed_lag_delays_the_moment_a_dose_acts(read) -> None:
+    text = TEXT.replace("1,1,5,0", "1,0.5,7,0,.,.,0,.\n1,1,5,0")
+    now = used(read, text=text, **ORAL)
+    late = used(read, text=text, **ORAL, parameters__t_lag={"unit": "min", "value": 45})
+    assert set(now) - set(late) == {5}

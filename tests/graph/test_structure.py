@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from agreement.declared import DECLARED, Declared
 from agreement.densities import QUICKLY, points
+from agreement.shipped import TABLES
 
 from hierarchical_twin.cohort import read_cohort
 from hierarchical_twin.graph.build import Model, build
@@ -29,6 +30,8 @@ from hierarchical_twin.graph.evaluate import (
 )
 from hierarchical_twin.graph.nodes import Compute, Data, Observe, Sample, Solve
 from hierarchical_twin.graph.operations import OPERATIONS
+from hierarchical_twin.spec import read_spec
+from hierarchical_twin.spec.shipped import shipped_specs
 
 NAMES = pytest.mark.parametrize("name", DECLARED)
 ALL = {name: build(declared.spec, declared.cohort) for name, declared in DECLARED.items()}
@@ -181,3 +184,17 @@ def test_every_covariate_effect_and_unit_reaches_the_parameter() -> None:
     # mm^3 to cm^3, and a rate in 1/day against hours.
     size = values["V_0"][:, None] / 1000 * np.exp(rate[:, None] / 24 * cohort.arrays["time"])
     np.testing.assert_allclose(values["volume_predicted"], size, rtol=1e-10)
+
+
+@pytest.mark.parametrize("parameterization", ["centered", "noncentered"])
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_a_fit_keeps_what_people_ask_for_and_not_what_the_sampler_needs(
+    name: str, parameterization: str
+) -> None:
+    spec = read_spec(shipped_specs()[name])
+    model = build(spec, read_cohort(TABLES[name](), spec), parameterization=parameterization)
+    per_patient = {node.name for node in model.graph.reported if tuple(node.dims) == ("patient",)}
+    estimated = {name for name, words in spec.parameters.items() if words.typical is not None}
+    assert per_patient == estimated
+    kept = {node.name for node in model.graph.reported}
+    assert not any(name.startswith(("z", "centered_", "omega_partial")) for name in kept)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from inference.models import LINEAR, linear_model, sleep_model, unequal_patients
 
 import hierarchical_twin as ht
+from inference.models import LINEAR, linear_model, sleep_model, unequal_patients
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import jax
@@ -72,8 +73,11 @@ def test_shapes_and_statistics(reference):
     assert set(reference.stats) == STATISTICS
     assert all(values.shape == (3, 800) for values in reference.stats.values())
     assert not reference.is_interrupted and not reference.stats["diverging"].any()
-    assert reference.stats["acceptance_rate"].mean() == pytest.approx(0.8, abs=0.12)
-    assert (2 ** reference.stats["tree_depth"] - 1 >= reference.stats["n_steps"]).all()
+    assert 0.7 < reference.stats["acceptance_rate"].mean() < 0.97
+    # Completed doublings: a trajectory may end inside the next one.
+    completed = 2 ** reference.stats["tree_depth"]
+    assert (completed - 1 <= reference.stats["n_steps"]).all()
+    assert (reference.stats["n_steps"] < 2 * completed - 1).all()
     assert reference.seconds["gradients"] >= reference.stats["n_steps"].sum()
     step = reference.stats["step_size"]
     assert (step == step[:, :1]).all(), "adaptation ends with warm-up"
@@ -126,7 +130,7 @@ def test_progress_reaches_its_end():
 
     drawn(watch=watch)
     assert seen[-1] == (3 * 1200, 3 * 1200)
-    assert all(before <= after for (before, _), (after, _) in zip(seen, seen[1:], strict=False))
+    assert all(before <= after for (before, _), (after, _) in itertools.pairwise(seen))
 
 
 def stop_at(least: int):
@@ -144,7 +148,7 @@ LONG = replace(SCHEDULE, draws=50_000_000)
 
 @pytest.mark.parametrize("place", [here(1), here(2), BATCHED], ids=["one worker", "two workers", "a batch"])
 def test_an_interrupt_keeps_equal_chains(reference, place):
-    found = drawn(LONG, place, stop_at(3 * 400 + 2000))
+    found = drawn(LONG, place, stop_at(3 * 400 + 30_000))
     kept = found.positions.shape[1]
     assert found.is_interrupted and 1 <= kept < LONG.draws
     assert found.positions.shape == (3, kept, 3)
