@@ -134,7 +134,7 @@ def diagnose(tree: xr.DataTree) -> Diagnostics:
     saturation = _saturation(_statistic(stats, "tree_depth"), tree.attrs.get("max_tree_depth"))
     divergences = float("nan") if diverging is None else float(diverging.sum())
     checks = (
-        _chains_check(chains, draws),
+        _chains_check(chains, draws, is_interrupted=bool(tree.attrs.get("is_interrupted", 0))),
         _finite_check(variables),
         _movement_check(variables),
         _rhat_check(variables),
@@ -196,14 +196,14 @@ def _saturation(depth: np.ndarray | None, greatest: object) -> float:
     return float((depth >= greatest).mean())
 
 
-def _chains_check(chains: int, draws: int) -> Check:
+def _chains_check(chains: int, draws: int, *, is_interrupted: bool) -> Check:
     advice = "run four chains, so that they can be compared" if chains < 2 else ""
     if draws < _FEWEST_DRAWS:
         advice = f"let it run: nothing can be judged from {draws} draws a chain"
     return Check(
         "length",
         chains >= 2 and draws >= _FEWEST_DRAWS,
-        f"{chains} x {draws:,} draws",
+        f"{chains} x {draws:,} draws{', interrupted before its end' if is_interrupted else ''}",
         f"at least 2 chains of {_FEWEST_DRAWS} draws",
         advice,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,9 @@ import pandas as pd
 from hierarchical_twin.cohort.encode import Encoding
 from hierarchical_twin.cohort.report import DataReport
 from hierarchical_twin.dims import PATIENT
+from hierarchical_twin.errors import Problem, SpecError
+from hierarchical_twin.spec.schema import Spec
+from hierarchical_twin.spec.write import write_spec
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Cohort:
         What became of every row.
     data_hash : str
         SHA-256 over the arrays and labels.
+    spec_hash : str
+        `hash_reading` of the spec the table was read under.
     """
 
     patients: tuple[str, ...]
@@ -74,6 +80,7 @@ class Cohort:
     effect_encodings: Mapping[str, Mapping[str, Encoding]]
     report: DataReport
     data_hash: str
+    spec_hash: str
 
     def size(self, dim: str) -> int:
         """Length of a dimension, such as ``patient`` or ``time``."""
@@ -82,3 +89,24 @@ class Cohort:
     def __repr__(self) -> str:
         used = ", ".join(f"{count} {outcome}" for outcome, count in self.report.used.items())
         return f"<Cohort {self.report.source}: {self.size(PATIENT)} patients, {used}>"
+
+
+def hash_reading(spec: Spec) -> str:
+    """SHA-256 of all of a spec that a table is read under, as YAML.
+
+    Derived quantities, and the priors and parameterization of random effects, play no part in reading
+    and may change between `read_cohort` and `build`. Which effects there are is in the formulas.
+    """
+    read = spec.model_copy(update={"random_effects": {}, "derived": {}})
+    return sha256(write_spec(read).encode()).hexdigest()
+
+
+def require_spec(spec: object, where: str) -> None:
+    """Refuse what is no Spec.
+
+    Raises
+    ------
+    SpecError
+    """
+    if not isinstance(spec, Spec):
+        raise SpecError(Problem(where, f"a {type(spec).__name__}", "a Spec", "ht.read_spec(path) reads one"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from hierarchical_twin.cohort.cohort import Effect
 from hierarchical_twin.cohort.columns import as_text
 from hierarchical_twin.cohort.encode import Encoding, collinear, encode_covariates, uncentred_terms
-from hierarchical_twin.dims import PATIENT, effect_dim, term_dim
+from hierarchical_twin.dims import PATIENT, effect_dim, group_suffix, term_dim
 from hierarchical_twin.errors import DataError, Problem, nearest
 from hierarchical_twin.spec.formula import read_formula
 from hierarchical_twin.spec.population import effects_of, is_estimated, link_of, without_levels
@@ -65,7 +66,21 @@ def _design_notes(
         notes += [
             f"no patient has {variable.name} '{level}'; only its prior speaks of it" for level in absent
         ]
-    if design.shape[1] and collinear(design):
+    constant = [
+        variable.name
+        for variable in encoding.variables
+        if not variable.levels and len(set(covariates[variable.name])) == 1
+    ]
+    notes += [
+        f"{name} does not vary in this cohort: only its prior speaks of beta_{parameter}" for name in constant
+    ]
+    told = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in constant) or r"\b\B")
+    kept = [
+        place
+        for place, term in enumerate(encoding.terms)
+        if np.ptp(design[:, place]) > 0 or not told.search(term)
+    ]
+    if kept and collinear(design[:, kept]):
         notes.append(
             f"the covariates of {parameter} are collinear in this cohort; only their priors tell them apart"
         )
@@ -95,6 +110,9 @@ def add_effects(
         build.coords[effect_dim(group)] = tuple(effect.label for effect in labelled)
         if group != PATIENT:
             _levels(build, group, covariates[group])
+        levels = len(covariates) if group == PATIENT else len(build.coords[group])
+        if levels == 1:
+            build.notes.append(f"one {group}: omega{group_suffix(group)} is its prior")
     return effects, encodings
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,7 +86,9 @@ class Encoding:
             raise DataError(
                 Problem(f"covariates of '{self.formula}'", str(error), "values like those of the cohort")
             ) from None
-        return _finite(matrix[:, self._kept], self.terms, "new rows")
+        return _finite(
+            matrix[:, self._kept], self.terms, [f"new row {number}" for number in range(1, len(clean) + 1)]
+        )
 
     def reference(self) -> dict[str, float | str]:
         """The covariate row that stands for everybody: means, and first levels."""
@@ -141,7 +143,7 @@ def encode_covariates(
     kept = np.array([intercept or label != "Intercept" for label in labels])
     terms = tuple(label for label, keep in zip(labels, kept, strict=True) if keep)
     encoding = Encoding(formula, terms, learned, matrix, kept)
-    return encoding, _finite(values[:, kept], terms, "the cohort")
+    return encoding, _finite(values[:, kept], terms, [f"patient '{name}'" for name in frame.index])
 
 
 def uncentred_terms(encoding: Encoding, frame: pd.DataFrame) -> list[str]:
@@ -201,19 +203,17 @@ def _floats(cells: list[Any], where: str, problems: list[Problem]) -> np.ndarray
     return np.array([np.nan if number is None else number for number in numbers])
 
 
-def _finite(matrix: np.ndarray, terms: tuple[str, ...], what: str) -> np.ndarray:
-    broken = [term for term, fine in zip(terms, np.isfinite(matrix).all(axis=0), strict=True) if not fine]
-    if broken:
-        raise DataError(
-            [
-                Problem(
-                    f"term '{term}' in {what}",
-                    "a value that is not finite",
-                    "a finite number for every patient",
-                )
-                for term in broken
-            ]
-        )
+def _finite(matrix: np.ndarray, terms: tuple[str, ...], rows: Sequence[str]) -> np.ndarray:
+    """The matrix itself; `rows` are the names a person knows its rows by."""
+    problems = []
+    for term, column in zip(terms, matrix.T, strict=True):
+        at = np.flatnonzero(~np.isfinite(column))
+        if len(at):
+            more = f" ({len(at)} in all)" if len(at) > 1 else ""
+            got = f"a value that is not finite for {rows[at[0]]}{more}"
+            problems.append(Problem(f"term '{term}'", got, "a finite number for every patient"))
+    if problems:
+        raise DataError(problems)
     # A product of a centred column with a dummy holds -0.0, which would change the data hash.
     return matrix + 0.0
 

@@ -181,7 +181,10 @@ def _one_per_patient(
         amount_rows = read_numbers(table, doses.amount, problems, selected)
         filled = tuple(np.nan_to_num(values) for values in columns)
         _check_schedule(table, doses, amount_rows, filled, problems)
-        amount = once_per_patient(table, doses.amount, amount_rows, patient, problems)
+        told = _refuse_dose_rows(table, doses, amount_rows, rows)
+        problems += told
+        # A second message on amounts that differ would only hide the first.
+        amount = once_per_patient(table, doses.amount, amount_rows, patient, [] if told else problems)
     else:
         amount = np.full(count, float(doses.amount))
     names = (doses.rate, doses.duration, doses.additional, doses.interval)
@@ -204,6 +207,32 @@ def _one_per_patient(
     )
     nothing = np.zeros(len(table), dtype=bool)
     return DoseRows(events, nothing, nothing, nothing, np.isnan(amount))
+
+
+def _refuse_dose_rows(
+    table: Table, doses: Doses, amount: np.ndarray, rows: tuple[Labels, np.ndarray, np.ndarray]
+) -> list[Problem]:
+    """Find doses at another time than the fixed one.
+
+    An amount in every row of a patient is a fact of the patient; one in some rows only is a dose there.
+    """
+    patient, selected, time = rows
+    given = selected & (amount > 0)
+    silent = np.zeros(len(patient.names) + 1, dtype=bool)  # the last place is that of code -1
+    silent[patient.codes[selected & ~given]] = True
+    late = given & silent[patient.codes] & ~np.isnan(time) & (time != doses.time)
+    at = np.flatnonzero(late)
+    if not len(at):
+        return []
+    many = f" ({len(at)} rows in all)" if len(at) > 1 else ""
+    return [
+        Problem(
+            table.place(int(at[0]), str(doses.amount)),
+            f"a dose at time {time[at[0]]:g}{many}, and doses.time is {doses.time:g}",
+            "doses at that time, or the same amount in every row of the patient",
+            "leave doses.time out to read each dose at its own time",
+        )
+    ]
 
 
 def _schedule(

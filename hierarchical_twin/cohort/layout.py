@@ -14,7 +14,7 @@ from hierarchical_twin.cohort.arrays import (
     hash_data,
     place,
 )
-from hierarchical_twin.cohort.cohort import Cohort
+from hierarchical_twin.cohort.cohort import Cohort, hash_reading
 from hierarchical_twin.cohort.designs import Builder, add_designs, add_effects, refuse_unknown_columns
 from hierarchical_twin.cohort.events import DoseEvents
 from hierarchical_twin.cohort.inputs import Samples
@@ -76,6 +76,7 @@ def lay_out(table: Table, spec: Spec, selection: Selection) -> Cohort:
         effect_encodings=effect_encodings,
         report=report,
         data_hash=hash_data(build.arrays, build.coords),
+        spec_hash=hash_reading(spec),
     )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from hierarchical_twin.cohort.cohort import Cohort
+from hierarchical_twin.cohort.cohort import Cohort, require_spec
 from hierarchical_twin.cohort.columns import accepted_values, match_rows, read_labels, read_numbers
-from hierarchical_twin.cohort.events import read_doses
+from hierarchical_twin.cohort.events import DoseRows, read_doses
 from hierarchical_twin.cohort.inputs import Samples, gather_samples
 from hierarchical_twin.cohort.layout import lay_out
 from hierarchical_twin.cohort.observations import Measured, Rows, measure
@@ -18,11 +19,12 @@ from hierarchical_twin.cohort.patients import People, column_of, groups_of, read
 from hierarchical_twin.cohort.selection import Selection
 from hierarchical_twin.cohort.table import Table, open_table
 from hierarchical_twin.cohort.tally import explain_nothing
+from hierarchical_twin.cohort.unread import note_compartments, refuse_unread
 from hierarchical_twin.errors import DataError, Problem, nearest
 from hierarchical_twin.mechanisms.table import MECHANISMS
 from hierarchical_twin.spec.check import check_spec
 from hierarchical_twin.spec.population import covariates_of
-from hierarchical_twin.spec.schema import Spec
+from hierarchical_twin.spec.schema import Doses, Spec
 
 
 def read_cohort(table: str | os.PathLike[str] | pd.DataFrame, spec: Spec) -> Cohort:
@@ -41,10 +43,11 @@ def read_cohort(table: str | os.PathLike[str] | pd.DataFrame, spec: Spec) -> Coh
     Raises
     ------
     SpecError
-        The spec was built in Python and is not sound.
+        `spec` is no Spec, or was built in Python and is not sound.
     DataError
         The table does not hold what the spec says; every problem of one stage is reported together.
     """
+    require_spec(spec, "read_cohort spec")
     check_spec(spec)
     opened = open_table(table)
     _require_columns(opened, spec)
@@ -57,6 +60,7 @@ def read_cohort(table: str | os.PathLike[str] | pd.DataFrame, spec: Spec) -> Coh
     if spec.time is not None:
         time = read_numbers(opened, spec.time.column, problems, selected)
     doses = read_doses(opened, spec, (patient, selected, time), problems)
+    compartments = _check_doses(opened, spec, (selected, doses), problems)
     eligible = selected if doses is None else selected & ~doses.is_event
     inputs = {
         name: read_numbers(opened, words.column, problems, eligible) for name, words in spec.inputs.items()
@@ -67,7 +71,10 @@ def read_cohort(table: str | os.PathLike[str] | pd.DataFrame, spec: Spec) -> Coh
     if problems:
         raise DataError(problems)
     samples, notes = _sample_inputs(spec, rows)
+    notes += compartments
     selection = _settle(opened, selected, rows, (measured, people, samples))
+    if spec.doses is not None and doses is not None and not selection.kept[doses.events.patient].any():
+        raise DataError(_no_dose(opened, spec.doses))
     return lay_out(opened, spec, replace(selection, notes=tuple(notes)))
 
 
@@ -110,6 +117,27 @@ def _needs(spec: Spec) -> list[_Need]:
             text = getattr(spec.doses, key)
             needs += [_Need(f"doses.{key}", text)] if isinstance(text, str) else []
     return needs
+
+
+def _check_doses(
+    table: Table, spec: Spec, read: tuple[np.ndarray, DoseRows | None], problems: list[Problem]
+) -> list[str]:
+    """Refuse a table without doses, or with dose columns that are not read; returns notes."""
+    selected, doses = read
+    if spec.doses is None or doses is None:
+        return []
+    is_filter = re.compile(r"(^|\.)where\.")
+    claimed = {need.column for need in _needs(spec) if not is_filter.search(need.key)}
+    notes = refuse_unread(table, spec.doses, (selected, doses), claimed, problems)
+    if not problems and not len(doses.events.patient):
+        problems.append(_no_dose(table, spec.doses))
+    return notes + note_compartments(table, spec.doses, (selected, doses), claimed)
+
+
+def _no_dose(table: Table, doses: Doses) -> Problem:
+    column = f" column '{doses.amount}'" if isinstance(doses.amount, str) else ""
+    hint = "look at doses.amount and doses.event, and at the rows that where selects"
+    return Problem(f"{table.source}{column}", "no dose of any patient", "at least one dose", hint)
 
 
 def _require_columns(table: Table, spec: Spec) -> None:

@@ -189,7 +189,11 @@ def note_rows(table: Table, spec: Spec, selection: Selection, rows: pd.DataFrame
         spec.where
     )
     if "MDV" in table.frame and "MDV" not in named:
-        notes.append("column MDV is not read; to leave out rows of MDV 1, write where: {MDV: 0}")
+        outcomes = " and ".join(f"observations.{name}.where: {{MDV: 0}}" for name in spec.observations)
+        notes.append(
+            f"column MDV is not read; to leave out measurements of MDV 1, write {outcomes} "
+            "(a where at the top would leave out the dose rows)"
+        )
     return notes
 
 

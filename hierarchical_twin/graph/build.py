@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from hierarchical_twin.cohort import Cohort, Effect
+from hierarchical_twin.cohort import Cohort, Effect, hash_reading, require_spec
 from hierarchical_twin.dims import PATIENT, effect_dim, group_suffix, other_effect_dim, term_dim
 from hierarchical_twin.errors import Problem, SpecError, nearest
 from hierarchical_twin.graph.nodes import (
@@ -73,8 +73,10 @@ def build(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) ->
     Raises
     ------
     SpecError
+        `spec` or `cohort` is of another type, the cohort was read with another spec, or
         `parameterization` is another word.
     """
+    _require_pair(spec, cohort)
     if parameterization is not None and parameterization not in PARAMETERIZATIONS:
         hint = nearest(parameterization, PARAMETERIZATIONS)
         expected = f"one of {', '.join(PARAMETERIZATIONS)}"
@@ -95,6 +97,17 @@ def build(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) ->
     for outcome, observation in spec.observations.items():
         nodes += builder.observe(outcome, observation)
     return Model(spec, cohort, Graph(tuple(nodes), coords))
+
+
+def _require_pair(spec: Spec, cohort: Cohort) -> None:
+    """Refuse a cohort whose arrays mean something else than the spec says."""
+    require_spec(spec, "build spec")
+    hint = "ht.read_cohort(table, spec) reads one"
+    if not isinstance(cohort, Cohort):
+        raise SpecError(Problem("build cohort", f"a {type(cohort).__name__}", "a Cohort", hint))
+    if cohort.spec_hash != hash_reading(spec):
+        got, expected = "a cohort that was read with another spec", "one read with this spec"
+        raise SpecError(Problem("build cohort", got, expected, "read it again: ht.read_cohort(table, spec)"))
 
 
 @dataclass(frozen=True)

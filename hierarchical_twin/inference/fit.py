@@ -148,7 +148,9 @@ def open_fit(path: str | Path) -> Fit:
 def _restore_order(tree: xr.DataTree) -> None:
     for name, variables in json.loads(tree.attrs.pop(_ORDER_ATTRIBUTE, "{}")).items():
         if name in tree.children:
-            tree[name].dataset = tree[name].to_dataset()[variables]
+            found = tree[name].to_dataset()
+            # Choosing no variables would lose the coordinates too.
+            tree[name].dataset = found[variables] if variables else found
 
 
 def _check_suffix(path: Path) -> None:

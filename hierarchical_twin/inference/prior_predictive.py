@@ -100,7 +100,7 @@ def prior_sanity(model: Model, *, draws: int = 400, seed: int = 0) -> list[Prior
                 outcome=node.name,
                 unit=model.spec.observations[node.name].unit,
                 observed=(float(seen.min()), float(np.median(seen)), float(seen.max())),
-                expected=tuple(map(float, band)),
+                expected=(float(band[0]), float(band[1]), float(band[2])),
                 inside=inside,
                 not_finite=1.0 - finite.size / values.size,
             )

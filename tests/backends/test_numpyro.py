@@ -14,8 +14,8 @@ from numpyro import handlers
 from numpyro.infer import MCMC, NUTS, Predictive
 
 from hierarchical_twin.backends.numpyro import DISTRIBUTIONS, to_numpyro
-from hierarchical_twin.graph.build import build
 from hierarchical_twin.cohort import read_cohort
+from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.distributions import DISTRIBUTIONS as ORACLE
 from hierarchical_twin.spec import read_spec
 from hierarchical_twin.spec.shipped import shipped_specs

@@ -127,7 +127,7 @@ BAD = {
     "log of a covariate that is 0": Bad(
         "mouse,day,volume,age\na,0,1,0\nb,0,1,1\n",
         alter(GROWTH, parameters__r={"formula": "1 + log1p(age - 2) + (1 | patient)"}),
-        ("log1p", "not finite"),
+        ("log1p", "not finite for patient"),
     ),
     "center of words": Bad(
         MICE,

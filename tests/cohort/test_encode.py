@@ -94,6 +94,20 @@ def test_collinear_covariates_are_noted(read) -> None:
     assert any("collinear" in note for note in notes)
 
 
+def test_a_covariate_that_does_not_vary_is_noted(read) -> None:
+    text = "mouse,day,volume,age\na,0,1,30\nb,0,2,30\n"
+    for formula in ("1 + center(age) + (1 | patient)", "1 + age + (1 | patient)"):
+        notes = read(text, on_r(formula)).report.notes
+        assert "age does not vary in this cohort: only its prior speaks of beta_r" in notes
+        assert not any("collinear" in note for note in notes)
+
+
+def test_a_grouping_level_of_one_is_noted(read) -> None:
+    spec = on_r("1 + (1 | patient) + (1 | site)", random_effects__site={"sd": "HalfNormal(1)"})
+    notes = read("mouse,day,volume,site\na,0,1,x\na,1,2,x\n", spec).report.notes
+    assert {"one patient: omega is its prior", "one site: omega_site is its prior"} <= set(notes)
+
+
 def test_values_recode_words_to_numbers_and_to_words(read) -> None:
     numbers = read(
         MICE,

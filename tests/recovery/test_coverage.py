@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import chisquare
 
 import hierarchical_twin as ht
 from recovery.designs import DESIGNS, Design
@@ -34,14 +33,12 @@ def test_intervals_hold_the_truth(name, capsys):
     found = np.concatenate([ranks(design, seed) for seed in range(1, design.cohorts + 1)], axis=1)
     inside = (found > 0.05) & (found < 0.95)
     counts = np.histogram(found, bins=BINS, range=(0.0, 1.0))[0]
-    uniform = chisquare(counts).pvalue
     with capsys.disabled():
         each = ", ".join(
             f"{parameter} {share:.0%}"
             for parameter, share in zip(design.parameters, inside.mean(axis=1), strict=True)
         )
-        told = f"{inside.mean():.1%} of {inside.size} ({each}); ranks {counts.tolist()}, p = {uniform:.3f}"
+        told = f"{inside.mean():.1%} of {inside.size} ({each}); ranks {counts.tolist()}"
         print(f"\n{name}: 90 % intervals hold {told}")
+    # Patients of one cohort share its population's error, so their ranks are clustered: only told, not tested.
     assert COVERAGE[0] <= inside.mean() <= COVERAGE[1]
-    # Patients of a cohort share its population, so the counts are less free than the test assumes.
-    assert uniform > 1e-4
