@@ -252,7 +252,7 @@ def _print_table(frame: DataFrame, *, without: tuple[str, ...], most: int | None
     if {"prob", "kind"} <= set(frame.columns) and len(frame):
         from hierarchical_twin.analysis.intervals import interval_words
 
-        typer.echo(f"intervals: {interval_words(frame['prob'].iloc[0], frame['kind'].iloc[0])}")
+        typer.echo(f"limits: {interval_words(frame['prob'].iloc[0], frame['kind'].iloc[0])}")
     if len(cut) < len(shown):
         typer.echo(f"... and {len(shown) - len(cut)} more rows: hierarchical-twin intervals FIT")
     typer.echo("")

@@ -125,8 +125,10 @@ def glucose_minimal_model(
     intervals = _Intervals(duration, excess[..., :-1], jnp.diff(excess, axis=-1), action[..., :-1])
     rates = _Rates(S_G, S_I, p_2)
     loss = _integrated_loss(1.0, intervals, rates)
-    until_end = jnp.exp(_integrated_loss(_NODES, intervals, rates) - loss)
-    inflow = S_G * G_b * duration * jnp.sum(_WEIGHTS * until_end, axis=0)
+    # In the precision of this trace: JAX remembers a NumPy constant in the precision it first met it.
+    nodes, weights = jnp.asarray(_NODES, loss.dtype), jnp.asarray(_WEIGHTS, loss.dtype)
+    until_end = jnp.exp(_integrated_loss(nodes, intervals, rates) - loss)
+    inflow = S_G * G_b * duration * jnp.sum(weights * until_end, axis=0)
     glucose = _accumulate(jnp.broadcast_to(G_0, time[..., :1].shape), jnp.exp(-loss), inflow)
     return {"G": glucose[..., ::every], "X": (S_I * action)[..., ::every]}
 

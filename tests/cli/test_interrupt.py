@@ -19,7 +19,13 @@ import pytest
 import hierarchical_twin as ht
 
 pty = pytest.importorskip("pty", reason="needs a POSIX terminal")
-PROGRAM = "from hierarchical_twin.cli import main; main()"
+# Where the tests themselves run in the background, Ctrl-C is ignored and a child would inherit that.
+PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from hierarchical_twin.cli import main
+main()
+"""
 PATIENCE = 90.0
 TERMINAL = {"TERM": "xterm", "COLUMNS": "160", "NO_COLOR": "1"}
 
