@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from hierarchical_twin.backends.pymc import to_pymc
     from hierarchical_twin.cohort import Cohort, DataReport, read_cohort
     from hierarchical_twin.errors import BackendError, DataError, Problem, SamplingError, SpecError, TwinError
-    from hierarchical_twin.graph.build import Model, build
+    from hierarchical_twin.graph.build import build
+    from hierarchical_twin.graph.model import Model
     from hierarchical_twin.inference.fit import Fit, open_fit
     from hierarchical_twin.inference.prior_predictive import prior_predictive
     from hierarchical_twin.inference.sample import sample
@@ -37,7 +38,7 @@ _HOMES = {
     "DataReport": "cohort",
     "Diagnostics": "analysis.diagnostics",
     "Fit": "inference.fit",
-    "Model": "graph.build",
+    "Model": "graph.model",
     "Problem": "errors",
     "SamplingError": "errors",
     "Simulation": "inference.simulate",

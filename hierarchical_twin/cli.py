@@ -134,46 +134,72 @@ def fit(
     backend: Annotated[str, typer.Option(help="numpyro or pymc: the same posterior.")] = "numpyro",
     chains: Annotated[int, typer.Option(help="Number of chains.")] = 4,
     draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
-    warmup: Annotated[int, typer.Option(help="Warm-up iterations of each chain.")] = 1000,
+    warmup: Annotated[
+        int | None, typer.Option(help="Warm-up iterations of each chain: 300, or 100 with --start-from.")
+    ] = None,
+    thin: Annotated[int, typer.Option(help="Keep every so-manieth draw.")] = 1,
+    patients: Annotated[
+        str, typer.Option(help="Keep draws of each patient, or a summary that needs far less memory.")
+    ] = "draws",
     seed: Annotated[int, typer.Option(help="The same seed gives the same draws.")] = 0,
-    target_accept: Annotated[float, typer.Option(help="Higher is more careful and slower.")] = 0.95,
+    method: Annotated[str, typer.Option(help="auto, joint, blocked or marginal.")] = "auto",
+    target_accept: Annotated[float | None, typer.Option(help="Higher is more careful and slower.")] = None,
     device: Annotated[str, typer.Option(help="cpu, gpu, or auto.")] = "auto",
-    overwrite: Annotated[bool, typer.Option(help="Replace a fit that is already there.")] = False,
+    start_from: Annotated[
+        Path | None, typer.Option(help="A fit of the same spec: start from what it learned.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that was stopped here.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a fit or an unfinished run that is already there.")
+    ] = False,
 ) -> None:
     """Sample the posterior; save the fit, interval tables and pictures; say whether to believe it.
+
+    A run that was stopped, even by a crash, goes on with the same words and `--resume`.
 
     Example: `hierarchical-twin fit tumor_growth mice.csv --out growth_fit --seed 1`
     """
     from hierarchical_twin.cohort import read_cohort
+    from hierarchical_twin.inference.checkpoint import FOLDER, check_output, discard_checkpoint
     from hierarchical_twin.spec import read_spec
     from hierarchical_twin.spec.shipped import locate_spec
 
     read = read_spec(locate_spec(spec))
     cohort = read_cohort(data, read)
-    target = out / "fit.nc"
-    if os.path.exists(target) and not overwrite:
-        raise DataError(
-            Problem(str(target), "a fit that exists", "a new folder", "choose another, or --overwrite")
-        )
+    target, kept = out / "fit.nc", out / FOLDER
+    check_output(target, kept, resume=resume, overwrite=overwrite)
+    old = None if start_from is None else _open(start_from)
     _folder_for(out)
     _say(str(cohort.report))
     from hierarchical_twin.graph.build import build
     from hierarchical_twin.inference.sample import sample
     from hierarchical_twin.report.folder import write_folder
 
+    if overwrite:
+        discard_checkpoint(kept)
     found = sample(
         build(read, cohort),
         backend=backend,
         chains=chains,
         draws=draws,
         warmup=warmup,
+        thin=thin,
+        patients=patients,
         seed=seed,
+        method=method,
         target_accept=target_accept,
         device=device,
+        checkpoint=kept,
+        resume=resume,
+        start_from=old,
         announce=_say,
     )
     found.save(target)
-    written = write_folder(found, out)
+    if not found.attributes["is_interrupted"]:
+        discard_checkpoint(kept)
+    written = write_folder(found, out, _say)
     _print_table(found.population(), without=("prob", "kind", "cv_lower", "cv_upper"))
     _print_table(found.intervals(), without=("prob", "kind"), most=40)
     _say(f"wrote {', '.join(sorted(path.name for path in (target, *written)))} to {out}")

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", ROOT),
 )
 """From the bottom up; a word stands for a module or a package, and the longest that fits counts."""
-ONLY_HOMES = {"numpyro": {"backends.numpyro", "inference.nuts"}, "pymc": {"backends.pymc"}}
+ONLY_HOMES = {"numpyro": {"backends.numpyro", "inference.kernels"}, "pymc": {"backends.pymc"}}
 WITHOUT_JAX = (
     "errors",
     "dims",

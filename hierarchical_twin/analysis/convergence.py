@@ -18,7 +18,7 @@ from scipy.special import ndtri
 
 _SMALLEST_DRAWS = 4
 _TAILS = (0.05, 0.95)
-_BLOCK_NUMBERS = 1_000_000  # about 8 MB of doubles at a time, so that sorting stays in cache
+_BLOCK_NUMBERS = 1_000_000  # about 8 MB of doubles at a time, so that memory stays bounded
 _ROUNDING = 1e-12  # a quantity that varies less than this, relatively, is a constant computed twice
 
 
@@ -26,34 +26,47 @@ _ROUNDING = 1e-12  # a quantity that varies less than this, relatively, is a con
 class Convergence:
     """How well the draws of each element are known; every array is ``[element]``.
 
-    Elements that are constant, or hold a draw that is not finite, are NaN throughout.
+    `mcse` is the Monte Carlo standard error of the mean. The first four are NaN for elements that are
+    constant, or hold a draw that is not finite; `is_finite` and `is_constant` say which.
     """
 
     rhat: np.ndarray
     ess_bulk: np.ndarray
     ess_tail: np.ndarray
+    mcse: np.ndarray
+    sd: np.ndarray
+    is_finite: np.ndarray
+    is_constant: np.ndarray
 
 
 def convergence(draws: np.ndarray) -> Convergence:
-    """Rank-normalised split R-hat, bulk and tail effective sample size.
+    """Rank-normalised split R-hat, bulk and tail effective sample size, Monte Carlo error of the mean.
 
     Parameters
     ----------
     draws : np.ndarray, [chain, draw, element]
-        R-hat needs two chains, all three need four draws; otherwise they are NaN.
+        R-hat needs two chains, all need four draws; otherwise they are NaN.
 
     References
     ----------
     Vehtari, Gelman, Simpson, Carpenter, Bürkner (2021), Bayesian Analysis 16(2),
     doi:10.1214/20-BA1221. Tail: the smaller of the ESS of the 5 % and 95 % quantiles.
     """
-    rhat, bulk, tail = over_elements(_where_assessable(_convergence_of, 3), draws, rows=3)
-    return Convergence(rhat, bulk, tail)
+    rows = over_elements(convergence_rows, draws, rows=7)
+    return Convergence(*rows[:5], is_finite=rows[5] == 1, is_constant=rows[6] == 1)
 
 
-def mcse_mean(draws: np.ndarray) -> np.ndarray:
-    """Monte Carlo standard error of the posterior mean, ``[element]``, from ``[chain, draw, element]``."""
-    return over_elements(_where_assessable(_mcse_of, 1), draws, rows=1)[0]
+def convergence_rows(block: np.ndarray) -> np.ndarray:
+    """The fields of `Convergence` as rows ``[7, element]``, from ``[element, chain, draw]``."""
+    result = np.full((7, len(block)), np.nan)
+    finite, varies = _is_finite(block), is_assessable(block)
+    result[5], result[6] = finite, finite & ~varies
+    if block.shape[1] * block.shape[2] > 1:
+        with np.errstate(invalid="ignore"):
+            result[4] = np.std(block.reshape(len(block), -1), axis=1, ddof=1)
+    if block.shape[2] >= _SMALLEST_DRAWS and varies.any():
+        result[:4, varies] = _quality(block if varies.all() else block[varies])
+    return result
 
 
 def energy_bfmi(energy: np.ndarray) -> np.ndarray:
@@ -112,41 +125,49 @@ def is_assessable(block: np.ndarray) -> np.ndarray:
     if block.shape[1] * block.shape[2] == 0:
         return np.zeros(len(block), dtype=bool)
     flat = block.reshape(len(block), -1)
-    finite = np.isfinite(flat).all(axis=1)
+    finite = _is_finite(block)
     lowest = np.where(finite, flat.min(axis=1), 0.0)
     highest = np.where(finite, flat.max(axis=1), 0.0)
     return finite & (highest - lowest > _ROUNDING * np.maximum(np.abs(lowest), np.abs(highest)))
 
 
-def _where_assessable(
-    function: Callable[[np.ndarray], np.ndarray], rows: int
-) -> Callable[[np.ndarray], np.ndarray]:
-    def masked(block: np.ndarray) -> np.ndarray:
-        result = np.full((rows, len(block)), np.nan)
-        usable = is_assessable(block)
-        if block.shape[2] >= _SMALLEST_DRAWS and usable.any():
-            result[:, usable] = function(block[usable])
-        return result
-
-    return masked
+def _is_finite(block: np.ndarray) -> np.ndarray:
+    return np.isfinite(block.reshape(len(block), block.shape[1] * block.shape[2])).all(axis=1)
 
 
-def _convergence_of(block: np.ndarray) -> np.ndarray:
-    many_chains = block.shape[1] > 1
+def _quality(block: np.ndarray) -> np.ndarray:
+    """R-hat, bulk and tail ESS, and the mean's Monte Carlo error, of elements that vary.
+
+    Each element is sorted once: ranks, median and quantiles are read off, and the distances from the
+    median are two ordered runs, which a merge sort joins.
+    """
     halves = _split(block)
-    scores = _normal_scores(halves)
+    flat = halves.reshape(len(block), -1)
+    order = np.argsort(flat, axis=1)
+    ordered = np.take_along_axis(flat, order, axis=1)
+    scores = _normal_scores(order, ordered).reshape(halves.shape)
     rhat = np.full(len(block), np.nan)
-    if many_chains:
-        middle = np.median(halves, axis=(1, 2), keepdims=True)
-        rhat = np.fmax(_rhat(scores), _rhat(_normal_scores(np.abs(halves - middle))))
-    bounds = np.quantile(block.reshape(len(block), -1), _TAILS, axis=1)
-    tails = [_ess(_split((block <= bound[:, None, None]).astype(np.float64))) for bound in bounds]
-    return np.stack([rhat, _ess(scores), np.fmin(*tails)])
+    if block.shape[1] > 1:
+        middle = flat.shape[1] // 2
+        folded = np.abs(ordered - (ordered[:, middle - 1 : middle] + ordered[:, middle : middle + 1]) / 2)
+        nearest = np.argsort(folded, axis=1, kind="stable")
+        folded = np.take_along_axis(folded, nearest, axis=1)
+        distances = _normal_scores(np.take_along_axis(order, nearest, axis=1), folded)
+        rhat = np.fmax(_rhat(scores), _rhat(distances.reshape(halves.shape)))
+    is_whole = flat.shape[1] == block.shape[1] * block.shape[2]
+    whole = ordered if is_whole else np.sort(block.reshape(len(block), -1), axis=1)
+    bounds = [quantile_of_sorted(whole, level) for level in _TAILS]
+    tails = [_ess((halves <= bound[:, None, None]).astype(np.float64)) for bound in bounds]
+    error = np.std(block.reshape(len(block), -1), axis=1, ddof=1) / np.sqrt(_ess(halves))
+    return np.stack([rhat, _ess(scores), np.fmin(*tails), error])
 
 
-def _mcse_of(block: np.ndarray) -> np.ndarray:
-    spread = np.std(block.reshape(len(block), -1), axis=1, ddof=1)
-    return (spread / np.sqrt(_ess(_split(block))))[None]
+def quantile_of_sorted(ordered: np.ndarray, level: float) -> np.ndarray:
+    """Quantile of each row of ``[element, draw]``, linear between draws (Hyndman and Fan's type 7)."""
+    place = level * (ordered.shape[1] - 1)
+    below = int(np.floor(place))
+    above = min(below + 1, ordered.shape[1] - 1)
+    return ordered[:, below] + (place - below) * (ordered[:, above] - ordered[:, below])
 
 
 def _split(block: np.ndarray) -> np.ndarray:
@@ -155,27 +176,32 @@ def _split(block: np.ndarray) -> np.ndarray:
     return np.concatenate([block[:, :, :half], block[:, :, -half:]], axis=1)
 
 
-def _normal_scores(block: np.ndarray) -> np.ndarray:
-    """Blom's normal scores of the ranks over all draws; ties share their average rank."""
-    flat = block.reshape(len(block), -1)
-    size = flat.shape[1]
-    order = np.argsort(flat, axis=1)
-    ordered = np.take_along_axis(flat, order, axis=1)
-    starts = np.ones(flat.shape, dtype=bool)
+def _normal_scores(order: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """Blom's normal scores of the ranks over all draws; ties share their average rank.
+
+    Parameters
+    ----------
+    order : np.ndarray of int, [element, draw]
+        Place of each of the sorted draws.
+    ordered : np.ndarray, [element, draw]
+        The sorted draws.
+    """
+    size = ordered.shape[1]
+    starts = np.ones(ordered.shape, dtype=bool)
     starts[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     # Twice the rank is an integer even for ties, so the scores come from a table, not 20 million ndtri.
     table = ndtri((np.arange(2 * size + 1) / 2 - 3 / 8) / (size + 1 / 4))
     if starts.all():
-        scores = np.broadcast_to(table[2::2], flat.shape)
+        scores = np.broadcast_to(table[2::2], ordered.shape)
     else:
         place = np.arange(size)
         first = np.maximum.accumulate(np.where(starts, place, 0), axis=1)
-        ends = np.concatenate([starts[:, 1:], np.ones((len(flat), 1), dtype=bool)], axis=1)
+        ends = np.concatenate([starts[:, 1:], np.ones((len(ordered), 1), dtype=bool)], axis=1)
         last = np.minimum.accumulate(np.where(ends, place, size)[:, ::-1], axis=1)[:, ::-1]
         scores = table[first + last + 2]
-    result = np.empty_like(flat)
+    result = np.empty_like(ordered)
     np.put_along_axis(result, order, scores, axis=1)
-    return result.reshape(block.shape)
+    return result
 
 
 def _rhat(block: np.ndarray) -> np.ndarray:

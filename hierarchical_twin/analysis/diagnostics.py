@@ -7,16 +7,22 @@ Thresholds: R-hat <= 1.01 and 100 effective draws for each chain, at least 400 i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hierarchical_twin.analysis.convergence import convergence, energy_bfmi, is_assessable, mcse_mean
-from hierarchical_twin.analysis.variables import elements_of, posterior_of
-from hierarchical_twin.dims import CHAIN, DRAW, SAMPLE_STATS
+from hierarchical_twin.analysis.convergence import Convergence, convergence, energy_bfmi
+from hierarchical_twin.analysis.patient_summary import (
+    element_labels,
+    statistics_of,
+    stored_convergence,
+)
+from hierarchical_twin.analysis.variables import elements_of, posterior_of, summary_of
+from hierarchical_twin.dims import CHAIN, DRAW, INTEGRALS, SAMPLE_STATS
 
 RHAT_LIMIT = 1.01
 ESS_PER_CHAIN = 100
@@ -126,7 +132,7 @@ def diagnose(tree: xr.DataTree) -> Diagnostics:
     """
     posterior = posterior_of(tree)
     chains, draws = posterior.sizes[CHAIN], posterior.sizes[DRAW]
-    variables = tuple(_check_variable(posterior, str(name)) for name in posterior.data_vars)
+    variables = (*_check_posterior(posterior), *_check_summary(summary_of(tree)))
     stats = tree[SAMPLE_STATS].to_dataset() if SAMPLE_STATS in tree.children else xr.Dataset()
     diverging = _statistic(stats, "diverging")
     energy = _statistic(stats, "energy")
@@ -142,41 +148,57 @@ def diagnose(tree: xr.DataTree) -> Diagnostics:
         _divergence_check(divergences, chains * draws),
         _energy_check(e_bfmi),
         _depth_check(saturation),
+        *_integrals_checks(tree),
     )
     fraction = divergences / max(1, chains * draws)
     return Diagnostics(chains, draws, variables, divergences, fraction, saturation, e_bfmi, checks)
 
 
-def _check_variable(posterior: xr.Dataset, name: str) -> VariableCheck:
-    elements = elements_of(posterior, name)
-    values = np.asarray(elements.draws, dtype=np.float64)
-    quality, error = convergence(values), mcse_mean(values)
-    not_finite = int((~np.isfinite(values)).any(axis=(0, 1)).sum())
-    varying = int(is_assessable(np.moveaxis(values, 2, 0)).sum())
+def _integrals_checks(tree: xr.DataTree) -> tuple[Check, ...]:
+    """Whether the effects were integrated out well enough, where they were."""
+    if INTEGRALS not in tree.children:
+        return ()
+    found = tree[INTEGRALS].to_dataset()
+    doubts = json.loads(found.attrs["doubts"])
+    worst = float(np.nanmax(np.abs(found["shift_of_mean"].values), initial=0.0))
+    told = f"means off by at most {worst:.2f} SD" if not doubts else doubts[0].rstrip(".")
+    advice = "sample the effects with the population: method='joint' (--method joint)"
+    return (Check("integrals", not doubts, told, "errors that do not move the posterior", advice),)
+
+
+def _check_posterior(posterior: xr.Dataset) -> Iterator[VariableCheck]:
+    for name in map(str, posterior.data_vars):
+        elements = elements_of(posterior, name)
+        yield _check_variable(name, elements.labels, convergence(elements.draws))
+
+
+def _check_summary(summary: xr.Dataset | None) -> Iterator[VariableCheck]:
+    """The same of patients whose draws were not kept: their R-hat and ESS were."""
+    for name in map(str, summary.data_vars if summary is not None else ()):
+        quality = stored_convergence(statistics_of(summary, name))
+        yield _check_variable(name, element_labels(summary, name), quality)
+
+
+def _check_variable(name: str, labels: tuple[str, ...], quality: Convergence) -> VariableCheck:
     with np.errstate(invalid="ignore", divide="ignore"):
-        relative = error / np.where(np.isnan(error), np.nan, _spread(values))
-    rhat, rhat_at = _worst(quality.rhat, elements.labels, largest=True)
-    bulk, bulk_at = _worst(quality.ess_bulk, elements.labels, largest=False)
-    tail, tail_at = _worst(quality.ess_tail, elements.labels, largest=False)
+        relative = quality.mcse / np.where(np.isnan(quality.mcse), np.nan, quality.sd)
+    rhat, rhat_at = _worst(quality.rhat, labels, largest=True)
+    bulk, bulk_at = _worst(quality.ess_bulk, labels, largest=False)
+    tail, tail_at = _worst(quality.ess_tail, labels, largest=False)
     return VariableCheck(
         variable=name,
-        elements=len(elements.labels),
-        constant=len(elements.labels) - varying - not_finite,
-        not_finite=not_finite,
+        elements=len(labels),
+        constant=int(quality.is_constant.sum()),
+        not_finite=int((~quality.is_finite).sum()),
         rhat=rhat,
         rhat_at=rhat_at,
         ess_bulk=bulk,
         ess_bulk_at=bulk_at,
         ess_tail=tail,
         ess_tail_at=tail_at,
-        mcse=_worst(error, elements.labels, largest=True)[0],
-        mcse_relative=_worst(relative, elements.labels, largest=True)[0],
+        mcse=_worst(quality.mcse, labels, largest=True)[0],
+        mcse_relative=_worst(relative, labels, largest=True)[0],
     )
-
-
-def _spread(values: np.ndarray) -> np.ndarray:
-    flat = values.reshape(values.shape[0] * values.shape[1], values.shape[2])
-    return flat.std(axis=0) if len(flat) else np.full(values.shape[2], np.nan)
 
 
 def _worst(values: np.ndarray, labels: tuple[str, ...], *, largest: bool) -> tuple[float, str]:
@@ -290,7 +312,7 @@ def _divergence_check(divergences: float, total: int) -> Check:
         divergences == 0,
         f"{divergences:.0f}{share}",
         "0",
-        "switch the random effects between centered and noncentered, raise the target acceptance to 0.99, "
+        "raise the target acceptance to 0.99, "
         "or tighten the priors of the omegas: some part of the posterior was not explored",
     )
 

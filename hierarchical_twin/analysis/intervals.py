@@ -13,13 +13,25 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hierarchical_twin.analysis.convergence import convergence, over_elements
+from hierarchical_twin.analysis.convergence import (
+    Convergence,
+    convergence,
+    over_elements,
+    quantile_of_sorted,
+)
+from hierarchical_twin.analysis.patient_summary import (
+    check_kept,
+    interval_bounds,
+    statistics_of,
+    stored_convergence,
+)
 from hierarchical_twin.analysis.variables import (
     elements_of,
     labels_of,
     links_of,
     patient_variables,
-    posterior_of,
+    patients_of,
+    summary_of,
     unit_of,
     units_of,
 )
@@ -70,24 +82,53 @@ def patient_intervals(
     Raises
     ------
     SamplingError
-        Unknown parameter, probability or kind, or a tree that is not a fit.
+        Unknown parameter, probability or kind, a tree that is not a fit, or an interval that a fit
+        without patients' draws does not hold.
     """
     check_interval(prob, kind)
-    posterior = posterior_of(tree)
-    names = choose_patient_variables(posterior, parameters)
+    own = patients_of(tree)
+    names = choose_patient_variables(own, parameters)
     links, units = links_of(tree), units_of(tree)
-    patients = labels_of(posterior, PATIENT)
+    patients = labels_of(own, PATIENT)
     frames = []
     for name in names:
         head = pd.DataFrame({"patient": patients, "parameter": name, "unit": unit_of(name, units, links)})
-        numbers = summary_columns(elements_of(posterior, name).draws, prob=prob, kind=kind)
+        summary = patient_estimates(tree, name, prob=prob, kind=kind)
+        numbers = _columns(summary, _patient_convergence(tree, name))
         frames.append(pd.concat([head, numbers], axis=1))
     return pd.concat(frames, ignore_index=True).assign(prob=float(prob), kind=kind)
 
 
+def patient_estimates(tree: xr.DataTree, name: str, *, prob: float, kind: str) -> Summary:
+    """Estimates and intervals ``[patient]`` of one quantity every patient has.
+
+    Raises
+    ------
+    SamplingError
+        Unknown kind or probability, or one that a fit without patients' draws does not hold.
+    """
+    check_interval(prob, kind)
+    stored = summary_of(tree)
+    if stored is None:
+        return summarise(elements_of(patients_of(tree), name).draws, prob=prob, kind=kind)
+    check_kept(prob, kind)
+    found = statistics_of(stored, name)
+    return Summary(found["mean"], found["q50"], found["sd"], *interval_bounds(found, prob))
+
+
+def _patient_convergence(tree: xr.DataTree, name: str) -> Convergence:
+    stored = summary_of(tree)
+    if stored is None:
+        return convergence(elements_of(patients_of(tree), name).draws)
+    return stored_convergence(statistics_of(stored, name))
+
+
 def summary_columns(draws: np.ndarray, *, prob: float, kind: str) -> pd.DataFrame:
     """Columns mean to ess_tail, one row for each element of ``[chain, draw, element]``."""
-    summary, quality = summarise(draws, prob=prob, kind=kind), convergence(draws)
+    return _columns(summarise(draws, prob=prob, kind=kind), convergence(draws))
+
+
+def _columns(summary: Summary, quality: Convergence) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "mean": summary.mean,
@@ -122,17 +163,15 @@ def summarise(draws: np.ndarray, *, prob: float = DEFAULT_PROB, kind: str = "equ
         flat = np.sort(block.reshape(len(block), -1), axis=1)
         flat[np.isnan(flat[:, -1])] = np.nan
         sd = flat.std(axis=1, ddof=1) if flat.shape[1] > 1 else np.full(len(flat), np.nan)
-        return np.stack([flat.mean(axis=1), _quantile(flat, 0.5), sd, *bounds(flat, prob)])
+        return np.stack([flat.mean(axis=1), quantile_of_sorted(flat, 0.5), sd, *bounds(flat, prob)])
 
     with np.errstate(invalid="ignore"):
         return Summary(*over_elements(block_summary, draws, rows=5))
 
 
-def choose_patient_variables(
-    posterior: xr.Dataset, parameters: str | Sequence[str] | None
-) -> tuple[str, ...]:
+def choose_patient_variables(dataset: xr.Dataset, parameters: str | Sequence[str] | None) -> tuple[str, ...]:
     """The asked-for quantities, or all that every patient has; refuses a name the fit lacks."""
-    known = patient_variables(posterior)
+    known = patient_variables(dataset)
     if not known:
         raise SamplingError(Problem("fit posterior", "no variable along 'patient'", "per-patient parameters"))
     if parameters is None:
@@ -171,7 +210,7 @@ def interval_words(prob: float, kind: str) -> str:
 
 def _equal_tails(ordered: np.ndarray, prob: float) -> tuple[np.ndarray, np.ndarray]:
     tail = (1 - prob) / 2
-    return _quantile(ordered, tail), _quantile(ordered, 1 - tail)
+    return quantile_of_sorted(ordered, tail), quantile_of_sorted(ordered, 1 - tail)
 
 
 def _narrowest(ordered: np.ndarray, prob: float) -> tuple[np.ndarray, np.ndarray]:
@@ -180,10 +219,3 @@ def _narrowest(ordered: np.ndarray, prob: float) -> tuple[np.ndarray, np.ndarray
     start = np.argmin(widths, axis=1)
     rows = np.arange(len(ordered))
     return ordered[rows, start], ordered[rows, start + gaps]
-
-
-def _quantile(ordered: np.ndarray, level: float) -> np.ndarray:
-    place = level * (ordered.shape[1] - 1)
-    below = int(np.floor(place))
-    above = min(below + 1, ordered.shape[1] - 1)
-    return ordered[:, below] + (place - below) * (ordered[:, above] - ordered[:, below])

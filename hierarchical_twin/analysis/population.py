@@ -58,7 +58,7 @@ def population_intervals(
     is_log = {
         # A slope's label, such as `r:age`, is no key of `links`: its CV would depend on the covariate.
         group.omega: np.array([links.get(label) == "log" for label in labels_of(posterior, group.effect_dim)])
-        for group in effect_groups(posterior)
+        for group in effect_groups(tree)
     }
     frames = []
     for name in population_variables(posterior):

@@ -6,13 +6,24 @@ itself has an interval.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hierarchical_twin.analysis.convergence import over_elements
 from hierarchical_twin.analysis.intervals import DEFAULT_PROB, check_interval, summarise
-from hierarchical_twin.analysis.variables import EffectGroup, effect_groups, labels_of, posterior_of
-from hierarchical_twin.dims import CHAIN, DRAW, PATIENT
+from hierarchical_twin.analysis.patient_summary import statistics_of
+from hierarchical_twin.analysis.variables import (
+    EffectGroup,
+    effect_groups,
+    labels_of,
+    patients_of,
+    posterior_of,
+    summary_of,
+)
+from hierarchical_twin.dims import CHAIN, DRAW, PATIENT, STATISTIC
 
 DEFINITIONS = ("sd", "variance")
 """``sd``: 1 - sd(eta_hat)/omega, as NONMEM. ``variance``: 1 - var(eta_hat)/omega^2, as Monolix."""
@@ -49,8 +60,7 @@ def effect_shrinkage(
     "Shrinkage".
     """
     check_interval(prob, kind)
-    posterior = posterior_of(tree)
-    frames = [_group_table(posterior, group, prob, kind) for group in effect_groups(posterior)]
+    frames = [_group_table(tree, group, prob, kind) for group in effect_groups(tree)]
     if not frames:
         columns = "group effect definition formula median lower upper prob kind"
         return pd.DataFrame(columns=columns.split())
@@ -72,15 +82,14 @@ def patient_shrinkage(tree: xr.DataTree) -> pd.DataFrame:
     """
     posterior = posterior_of(tree)
     frames = []
-    for group in effect_groups(posterior):
+    for group in effect_groups(tree):
         if group.group != PATIENT:
             continue
-        eta = posterior[group.eta].transpose(CHAIN, DRAW, PATIENT, group.effect_dim).values
         omega = posterior[group.omega].transpose(CHAIN, DRAW, group.effect_dim).values
         with np.errstate(divide="ignore", invalid="ignore"):
             mean_square = np.mean(omega**2, axis=(0, 1)) if omega.size else np.nan
-            ratio = _variance(eta.reshape(eta.shape[0] * eta.shape[1], *eta.shape[2:])) / mean_square
-        patients = labels_of(posterior, PATIENT)
+            ratio = _effect_moments(tree, group).variance / mean_square
+        patients = labels_of(patients_of(tree), PATIENT)
         frames.extend(
             pd.DataFrame({"patient": patients, "effect": effect, "shrinkage": ratio[:, at]})
             for at, effect in enumerate(labels_of(posterior, group.effect_dim))
@@ -90,12 +99,41 @@ def patient_shrinkage(tree: xr.DataTree) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _group_table(posterior: xr.Dataset, group: EffectGroup, prob: float, kind: str) -> pd.DataFrame:
+@dataclass(frozen=True)
+class _Moments:
+    """Mean and variance of effects over the draws, ``[level, effect]``."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def _effect_moments(tree: xr.DataTree, group: EffectGroup) -> _Moments:
+    summary = summary_of(tree)
+    if summary is not None and group.group == PATIENT:
+        order = summary[group.eta].transpose(STATISTIC, PATIENT, group.effect_dim)
+        found = statistics_of(order.to_dataset(name=group.eta), group.eta)
+        shape = order.shape[1:]
+        return _Moments(found["mean"].reshape(shape), found["sd"].reshape(shape) ** 2)
+    eta = posterior_of(tree)[group.eta].transpose(CHAIN, DRAW, ..., group.effect_dim).values
+    draws = eta.reshape(*eta.shape[:2], int(np.prod(eta.shape[2:])))
+    # Block by block: the squares of all draws at once would double a large fit's memory.
+    moments = over_elements(_moments_of, draws, rows=2).reshape(2, *eta.shape[2:])
+    return _Moments(*moments)
+
+
+def _moments_of(block: np.ndarray) -> np.ndarray:
+    """Rows mean and sample variance of ``[element, chain, draw]``; NaN where there are too few draws."""
+    flat = block.reshape(len(block), block.shape[1] * block.shape[2])
+    nothing = np.full(len(flat), np.nan)
+    mean = flat.mean(axis=1) if flat.shape[1] else nothing
+    return np.stack([mean, flat.var(axis=1, ddof=1) if flat.shape[1] > 1 else nothing])
+
+
+def _group_table(tree: xr.DataTree, group: EffectGroup, prob: float, kind: str) -> pd.DataFrame:
+    posterior = posterior_of(tree)
     omega = posterior[group.omega].transpose(CHAIN, DRAW, group.effect_dim).values.astype(np.float64)
-    eta = posterior[group.eta].transpose(CHAIN, DRAW, ..., group.effect_dim).values
     # An interrupted run may hold no draw at all: NaN then, not a warning.
-    eta_hat = eta.mean(axis=(0, 1)) if eta.size else np.full(eta.shape[2:], np.nan)
-    variance = _variance(eta_hat)
+    variance = _variance(_effect_moments(tree, group).mean)
     with np.errstate(divide="ignore", invalid="ignore"):
         by_definition = {"sd": 1 - np.sqrt(variance) / omega, "variance": 1 - variance / omega**2}
     formulas = {"sd": "1 - sd(eta_hat)/omega", "variance": "1 - var(eta_hat)/omega^2"}

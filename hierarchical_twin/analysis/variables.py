@@ -17,10 +17,11 @@ import numpy as np
 import xarray as xr
 from ruamel.yaml import YAML, YAMLError
 
-from hierarchical_twin.dims import CHAIN, DRAW, EFFECT, PATIENT, POSTERIOR
+from hierarchical_twin.dims import CHAIN, DRAW, EFFECT, PATIENT, PATIENT_SUMMARY, POSTERIOR, STATISTIC
 from hierarchical_twin.errors import Problem, SamplingError
 
 _SAMPLE_DIMS = (CHAIN, DRAW)
+_NOT_OWN = (CHAIN, DRAW, STATISTIC)
 _FACTOR_BREAK = re.compile(r":(?![^\[(]*[\])])")  # the colons of age:sex[M], not those of a level or a call
 _PLAIN_COVARIATE = re.compile(r"(?:center\()?(\w+)\)?")
 _POPULATION_ORDER = ("beta_", "omega", "omega_correlation", "sigma_", "concentration_")
@@ -62,9 +63,20 @@ def posterior_of(tree: xr.DataTree) -> xr.Dataset:
     return dataset
 
 
-def patient_variables(posterior: xr.Dataset) -> tuple[str, ...]:
+def summary_of(tree: xr.DataTree) -> xr.Dataset | None:
+    """Statistics of what every patient has, or None where the fit keeps their draws."""
+    return tree[PATIENT_SUMMARY].to_dataset() if PATIENT_SUMMARY in tree.children else None
+
+
+def patients_of(tree: xr.DataTree) -> xr.Dataset:
+    """The dataset that holds what every patient has: the posterior, or the summary in its place."""
+    posterior, summary = posterior_of(tree), summary_of(tree)
+    return posterior if summary is None else summary
+
+
+def patient_variables(dataset: xr.Dataset) -> tuple[str, ...]:
     """Names of the quantities every patient has: parameters first, then derived, as stored."""
-    return tuple(str(name) for name, values in posterior.data_vars.items() if _own_dims(values) == (PATIENT,))
+    return tuple(str(name) for name, values in dataset.data_vars.items() if _own_dims(values) == (PATIENT,))
 
 
 def population_variables(posterior: xr.Dataset) -> tuple[str, ...]:
@@ -77,10 +89,11 @@ def population_variables(posterior: xr.Dataset) -> tuple[str, ...]:
     return tuple(sorted(names, key=_population_rank))
 
 
-def effect_groups(posterior: xr.Dataset) -> tuple[EffectGroup, ...]:
+def effect_groups(tree: xr.DataTree) -> tuple[EffectGroup, ...]:
     """Every grouping level that has random effects in this fit, patients first."""
+    posterior, patients = posterior_of(tree), patients_of(tree)
     groups = []
-    for name, values in posterior.data_vars.items():
+    for name, values in {**patients.data_vars, **posterior.data_vars}.items():
         dims = [dim for dim in _own_dims(values) if dim.startswith(EFFECT)]
         if not (str(name) == "eta" or str(name).startswith("eta_")) or len(dims) != 1:
             continue
@@ -187,7 +200,7 @@ def _per_covariate(unit: str, term: str, covariate_units: Mapping[str, str]) -> 
 
 
 def _own_dims(values: xr.DataArray) -> tuple[str, ...]:
-    return tuple(str(dim) for dim in values.dims if dim not in _SAMPLE_DIMS)
+    return tuple(str(dim) for dim in values.dims if dim not in _NOT_OWN)
 
 
 def _population_rank(name: str) -> int:

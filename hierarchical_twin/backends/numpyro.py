@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpyro
@@ -13,18 +13,85 @@ from jax.scipy.special import log_ndtr
 from numpyro.infer.util import potential_energy
 
 from hierarchical_twin.cohort import Cohort
-from hierarchical_twin.graph.build import Model, build
+from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.evaluate import solve, split
 from hierarchical_twin.graph.likelihood import JAX
+from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.nodes import Compute, Data, Observe, Sample, Solve
 from hierarchical_twin.graph.operations import OPERATIONS, residual_sd
 from hierarchical_twin.spec.schema import Spec
 
 Array = Any
 _EDGE = 1e-12
+_HALF_LOG_2PI = 0.9189385332046727
+
+
+class _Frame(dist.constraints.Constraint):
+    """The real line measured from a centre in units of a scale."""
+
+    def __init__(self, center: Array, scale: Array) -> None:
+        self.center, self.scale = center, scale
+
+    def __call__(self, value: Array) -> Array:
+        return jnp.isfinite(value)
+
+    def feasible_like(self, prototype: Array) -> Array:
+        return jnp.broadcast_to(self.center, jnp.shape(prototype))
+
+    def tree_flatten(self) -> tuple[tuple[Array, Array], tuple[tuple[str, str], dict[str, Any]]]:
+        return (self.center, self.scale), (("center", "scale"), {})
+
+
+@dist.biject_to.register(_Frame)
+def _map_frame(frame: _Frame) -> dist.transforms.Transform:
+    return dist.transforms.AffineTransform(frame.center, frame.scale)
+
+
+class Normal(dist.Normal):
+    """NumPyro's normal, its density with one division for a common scale instead of one a measurement."""
+
+    def log_prob(self, value: Array) -> Array:
+        """Elementwise log density."""
+        standardized = (value - self.loc) * (1.0 / self.scale)
+        return -0.5 * standardized * standardized - jnp.log(self.scale) - _HALF_LOG_2PI
+
+
+class LogNormal(dist.LogNormal):
+    """NumPyro's log-normal over that normal."""
+
+    def log_prob(self, value: Array) -> Array:
+        """Elementwise log density."""
+        log = jnp.log(value)
+        standardized = (log - self.loc) * (1.0 / self.scale)
+        return -0.5 * standardized * standardized - jnp.log(self.scale) - _HALF_LOG_2PI - log
+
+
+class FramedNormal(Normal):
+    """A normal variable that NUTS sees in coordinates of its own: `center` plus `frame_scale` times them.
+
+    Its density and draws are the normal's; only the way to the real line differs.
+    """
+
+    arg_constraints: ClassVar = {
+        **dist.Normal.arg_constraints,
+        "center": dist.constraints.real,
+        "frame_scale": dist.constraints.positive,
+    }
+
+    def __init__(self, mean: Array, sd: Array, center: Array, scale: Array) -> None:
+        self.center, self.frame_scale = center, scale
+        shape = jnp.shape(center)
+        super().__init__(jnp.broadcast_to(mean, shape), jnp.broadcast_to(sd, shape), validate_args=False)
+
+    @property
+    def support(self) -> _Frame:
+        """The real line, in the frame's coordinates."""
+        return _Frame(self.center, self.frame_scale)
+
 
 DISTRIBUTIONS: Mapping[str, Callable[..., dist.Distribution]] = {
-    "Normal": lambda mean, sd: dist.Normal(mean, sd),
+    "Normal": lambda mean, sd: Normal(mean, sd),
+    "FramedNormal": FramedNormal,
     "StudentT": lambda df, mean, sd: dist.StudentT(df, mean, sd),
     "LogNormal": lambda median, sd: dist.LogNormal(jnp.log(median), sd),
     "HalfNormal": lambda sd: dist.HalfNormal(sd),
@@ -71,7 +138,7 @@ def model_function(model: Model) -> Callable[..., None]:
         for node in model.graph:
             match node:
                 case Data(name):
-                    values[name] = jnp.asarray(model.cohort.arrays[name])
+                    values[name] = jnp.asarray(model.arrays[name])
                 case Sample(name, dims, distribution, given):
                     arguments = {
                         word: values[value] if isinstance(value, str) else jnp.asarray(value)
@@ -95,7 +162,7 @@ def model_function(model: Model) -> Callable[..., None]:
 
 
 def _observe(model: Model, node: Observe, values: Mapping[str, Array], is_observed: bool) -> None:
-    arrays = model.cohort.arrays
+    arrays = model.arrays
     mask = arrays[node.mask]
     predicted = values[node.predicted] if mask.all() else jnp.where(mask, values[node.predicted], 0.5)
     given = {word: values[value] if isinstance(value, str) else value for word, value in node.parameters}
@@ -115,10 +182,11 @@ def _observe(model: Model, node: Observe, values: Mapping[str, Array], is_observ
         case "student_t":
             law = dist.StudentT(given["degrees_of_freedom"], predicted, given["sigma"], validate_args=False)
         case "lognormal":
-            law = dist.LogNormal(jnp.log(predicted), given["sigma"], validate_args=False)
+            log = jnp.log(predicted) if node.log_predicted is None else values[node.log_predicted]
+            law = LogNormal(log, given["sigma"], validate_args=False)
         case _:
             parts = given.get("sigma"), given.get("sigma_proportional"), standard_error
-            law = dist.Normal(predicted, residual_sd(JAX, node.error, predicted, *parts), validate_args=False)
+            law = Normal(predicted, residual_sd(JAX, node.error, predicted, *parts), validate_args=False)
     observed = jnp.asarray(arrays[node.observed])
     measured = mask
     if node.censored is not None and is_observed:
@@ -140,11 +208,15 @@ def _censor(name: str, law: dist.Distribution, limit: Array, where: Array, censo
     numpyro.factor(f"{name}_censored", jnp.where(where, mass, 0.0))
 
 
-def flat_log_density(model: Model) -> Callable[[Array], Array]:
-    """NumPyro's own log density over the oracle's flat vector, Jacobians included."""
-    program = model_function(model)
+def flat_log_density(model: Model) -> Callable[..., Array]:
+    """NumPyro's own log density over the oracle's flat vector, Jacobians included.
 
-    def density(flat: Array) -> Array:
-        return -potential_energy(program, (), {}, split(model, flat))
+    Its second argument replaces the model's arrays (`Model.numbers`), so that a compiled function
+    serves every cohort of one shape.
+    """
+
+    def density(flat: Array, numbers: Mapping[str, Array] | None = None) -> Array:
+        own = model if numbers is None else model.with_arrays(numbers)
+        return -potential_energy(model_function(own), (), {}, split(own, flat))
 
     return density

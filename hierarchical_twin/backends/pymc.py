@@ -13,14 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-from pymc.distributions.transforms import logodds
+from pymc.distributions.transforms import Transform, logodds
 from pymc.sampling.jax import get_jaxified_logp
 from pytensor import wrap_jax
 
 from hierarchical_twin.cohort import Cohort
 from hierarchical_twin.dims import observation_dim
-from hierarchical_twin.graph.build import Model, build
+from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.evaluate import solve, split
+from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.nodes import Compute, Data, Observe, Sample, Solve
 from hierarchical_twin.graph.operations import OPERATIONS, Namespace, residual_sd
 from hierarchical_twin.spec.schema import Spec
@@ -31,9 +32,49 @@ _EDGE = 1e-12
 PYTENSOR = Namespace(exp=pt.exp, log=pt.log, sqrt=pt.sqrt, sigmoid=pt.sigmoid, stack=pt.stack, ones=pt.ones)
 """The array namespace of a PyMC program."""
 
+
+class _Frame(Transform):
+    """The real line measured from a centre in units of a scale, both among the variable's own inputs."""
+
+    name = "frame"
+    ndim_supp = 0
+
+    def forward(self, value: Array, *inputs: Array) -> Array:
+        _, _, _, center, scale, *_ = inputs
+        return (value - center) / scale
+
+    def backward(self, value: Array, *inputs: Array) -> Array:
+        _, _, _, center, scale, *_ = inputs
+        return center + scale * value
+
+    def log_jac_det(self, value: Array, *inputs: Array) -> Array:
+        _, _, _, _, scale, *_ = inputs
+        return pt.log(scale) + pt.zeros_like(value)
+
+
+def _framed_normal(
+    name: str, *, mean: Array, sd: Array, center: Array, scale: Array, dims: tuple[str, ...]
+) -> Array:
+    """A normal variable that NUTS sees in coordinates of its own: `center` plus `scale` times them.
+
+    Its density and draws are the normal's; it starts at its frame's centre.
+    """
+    return pm.CustomDist(
+        name,
+        *(mean, sd, center, scale),
+        dist=lambda mean, sd, center, scale, size: pm.Normal.dist(mean, sd, size=size),
+        logp=lambda value, mean, sd, center, scale: pm.logp(pm.Normal.dist(mean, sd), value),
+        support_point=lambda rv, size, mean, sd, center, scale: center + pt.zeros_like(rv),
+        class_name="FramedNormal",
+        default_transform=_Frame(),
+        dims=dims,
+    )
+
+
 Maker = Callable[..., Any]
 DISTRIBUTIONS: Mapping[str, tuple[Maker, Callable[[Mapping[str, Array]], dict[str, Array]]]] = {
     "Normal": (pm.Normal, lambda a: {"mu": a["mean"], "sigma": a["sd"]}),
+    "FramedNormal": (_framed_normal, dict),
     "StudentT": (pm.StudentT, lambda a: {"nu": a["df"], "mu": a["mean"], "sigma": a["sd"]}),
     "LogNormal": (pm.LogNormal, lambda a: {"mu": np.log(a["median"]), "sigma": a["sd"]}),
     "HalfNormal": (pm.HalfNormal, lambda a: {"sigma": a["sd"]}),
@@ -66,8 +107,8 @@ def to_pymc(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) 
     cohort : Cohort
         Its measured rows are the model's observed variables, one per outcome, along the dimension
         ``observation_<outcome>``.
-    parameterization : {"centered", "noncentered"}, optional
-        Overrides the spec's choice.
+    parameterization : {"auto", "informed", "centered", "noncentered"}, optional
+        Overrides the spec's choice. No pilot is fitted here, so `auto` and `informed` are non-centred.
 
     Returns
     -------
@@ -87,7 +128,7 @@ def pymc_model(model: Model) -> pm.Model:
         for node in model.graph:
             match node:
                 case Data(name):
-                    values[name] = pt.as_tensor_variable(np.asarray(model.cohort.arrays[name]), name=name)
+                    values[name] = pt.as_tensor_variable(np.asarray(model.arrays[name]), name=name)
                 case Sample(name, dims, distribution, given):
                     maker, translate = DISTRIBUTIONS[distribution]
                     arguments = {word: _argument(values, value) for word, value in given}
@@ -109,7 +150,7 @@ def _argument(values: Mapping[str, Array], value: float | tuple[float, ...] | st
 def _solve(model: Model, node: Solve, values: Mapping[str, Array]) -> dict[str, Array]:
     """The mechanism as one JAX operation of the parameters that vary; its exposure is constant."""
     names = [parameter.source for parameter in node.parameters if isinstance(parameter.source, str)]
-    exposure = {name: jnp.asarray(model.cohort.arrays[name]) for name in node.exposure}
+    exposure = {name: jnp.asarray(model.arrays[name]) for name in node.exposure}
 
     def mechanism(*parameters: Array) -> tuple[Array, ...]:
         solution = solve(node, {**exposure, **dict(zip(names, parameters, strict=True))})
@@ -127,12 +168,14 @@ def _solve(model: Model, node: Solve, values: Mapping[str, Array]) -> dict[str, 
 def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:
     arrays = model.cohort.arrays
     mask = arrays[node.mask]
-    predicted = values[node.predicted].ravel()
+    predicted = values[node.log_predicted or node.predicted].ravel()
     if not mask.all():
         predicted = predicted[np.flatnonzero(mask)]
     # As float64 arrays: PyTensor keeps a bare 4.0 in single precision.
     given = {word: _argument(values, value) for word, value in node.parameters}
     data = {kind: _measured(arrays, name, mask) for kind, name in _named_arrays(node).items()}
+    if node.error == "lognormal" and node.log_predicted is None:
+        predicted = pt.log(predicted)
     maker, arguments = _law(node.error, predicted, given, data)
     observed, dims = arrays[node.observed][mask], observation_dim(node.name)
     if node.censored is None:
@@ -187,6 +230,7 @@ def _measured(arrays: Mapping[str, np.ndarray], name: str | None, mask: np.ndarr
 def _law(
     error: str, predicted: Array, given: Mapping[str, Array], data: Mapping[str, np.ndarray | None]
 ) -> tuple[Maker, dict[str, Array]]:
+    """The distribution of an outcome and its arguments; `predicted` on the log scale where lognormal."""
     match error:
         case "beta":
             mean = pt.clip(predicted, _EDGE, 1 - _EDGE)
@@ -198,19 +242,23 @@ def _law(
             scale = {"mu": predicted, "sigma": given["sigma"]}
             return pm.StudentT, {"nu": given["degrees_of_freedom"], **scale}
         case "lognormal":
-            return pm.LogNormal, {"mu": pt.log(predicted), "sigma": given["sigma"]}
+            return pm.LogNormal, {"mu": predicted, "sigma": given["sigma"]}
         case _:
             parts = given.get("sigma"), given.get("sigma_proportional"), data["standard_error"]
             return pm.Normal, {"mu": predicted, "sigma": residual_sd(PYTENSOR, error, predicted, *parts)}
 
 
-def flat_log_density(model: Model) -> Callable[[Array], Array]:
-    """PyMC's own log density over the oracle's flat vector, compiled to JAX, Jacobians included."""
+def flat_log_density(model: Model) -> Callable[..., Array]:
+    """PyMC's own log density over the oracle's flat vector, compiled to JAX, Jacobians included.
+
+    PyTensor keeps the model's arrays as constants, so the second argument changes nothing.
+    """
     program = pymc_model(model)
     density = get_jaxified_logp(program)
     names = [program.values_to_rvs[value].name for value in program.value_vars]
 
-    def flat_density(flat: Array) -> Array:
+    def flat_density(flat: Array, numbers: Mapping[str, Array] | None = None) -> Array:
+        del numbers
         parts = split(model, flat)
         return density([parts[name] for name in names])
 

@@ -8,54 +8,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from hierarchical_twin.cohort import Cohort, Effect, hash_reading, require_spec
 from hierarchical_twin.dims import PATIENT, effect_dim, group_suffix, other_effect_dim, term_dim
 from hierarchical_twin.errors import Problem, SpecError, nearest
+from hierarchical_twin.graph.information import Information
+from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.nodes import (
     Compute,
     Data,
     Graph,
     Node,
-    Observe,
     Sample,
     Solve,
     SolveOutput,
     SolveParameter,
 )
-from hierarchical_twin.graph.parameterization import EffectGroup, effect_nodes
+from hierarchical_twin.graph.outcomes import log_output, measured, observe_node, residual_nodes
+from hierarchical_twin.graph.parameterization import (
+    EffectGroup,
+    PatientFrame,
+    effect_nodes,
+    frame_nodes,
+)
 from hierarchical_twin.mechanisms import MECHANISMS
 from hierarchical_twin.spec.population import coefficient_prior, link_of, without_levels
 from hierarchical_twin.spec.prior import Prior
-from hierarchical_twin.spec.schema import Observation, Parameter, RandomEffects, Spec
+from hierarchical_twin.spec.schema import Parameter, RandomEffects, Spec
 from hierarchical_twin.spec.units import WorkingUnits, working_units
 from hierarchical_twin.spec.vocabulary import PARAMETERIZATIONS
 
 
-@dataclass(frozen=True)
-class Model:
-    """A spec, a cohort and the graph that joins them: the joint density, backend-neutral."""
-
-    spec: Spec
-    cohort: Cohort
-    graph: Graph
-
-    def size(self, dim: str) -> int:
-        """Length of a dimension."""
-        return len(self.graph.coords[dim]) if dim in self.graph.coords else self.cohort.size(dim)
-
-    def shape(self, dims: tuple[str, ...]) -> tuple[int, ...]:
-        """Shape of an array over `dims`."""
-        return tuple(self.size(dim) for dim in dims)
-
-    @cached_property
-    def coords(self) -> dict[str, tuple]:
-        """Labels of every labelled dimension."""
-        return {**self.cohort.coords, **self.graph.coords}
-
-
-def build(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) -> Model:
+def build(
+    spec: Spec,
+    cohort: Cohort,
+    *,
+    parameterization: str | None = None,
+    information: Information | None = None,
+) -> Model:
     """Join a spec and a cohort into a model.
 
     Parameters
@@ -63,8 +53,11 @@ def build(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) ->
     spec : Spec
     cohort : Cohort
         Read with the same spec.
-    parameterization : {"centered", "noncentered"}, optional
+    parameterization : {"auto", "informed", "centered", "noncentered"}, optional
         Overrides the spec's choice for every random effect; the posterior is the same.
+    information : Information, optional
+        What a pilot knows of the patients' data; `sample` finds it. Without it, effects that would be
+        informed are non-centred.
 
     Returns
     -------
@@ -81,12 +74,17 @@ def build(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) ->
         hint = nearest(parameterization, PARAMETERIZATIONS)
         expected = f"one of {', '.join(PARAMETERIZATIONS)}"
         raise SpecError(Problem("build parameterization", f"'{parameterization}'", expected, hint))
-    nodes = [Data(name, tuple(dims)) for name, dims in cohort.dims.items()]
-    builder = _Builder(spec, cohort, working_units(spec), parameterization)
+    known = {} if information is None else information.dims
+    nodes: list[Node] = [Data(name, tuple(dims)) for name, dims in {**cohort.dims, **known}.items()]
+    builder = _Builder(spec, cohort, working_units(spec), parameterization, information)
     coords: dict[str, tuple[str, ...]] = {}
+    if information is not None:
+        coords |= {"parameter": information.parameters, "other_parameter": information.parameters}
     for name, parameter in spec.parameters.items():
         if parameter.typical is not None:
             nodes += builder.population(name, parameter, parameter.typical)
+    for outcome, observation in spec.observations.items():
+        nodes += residual_nodes(outcome, observation)
     for group in builder.groups_outermost_first():
         nodes += builder.effect_scales(group, coords)
         nodes += builder.effects(group)
@@ -94,9 +92,8 @@ def build(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) ->
         if parameter.typical is not None:
             nodes += builder.individual(name, parameter)
     nodes.append(builder.solve())
-    for outcome, observation in spec.observations.items():
-        nodes += builder.observe(outcome, observation)
-    return Model(spec, cohort, Graph(tuple(nodes), coords))
+    nodes += [observe_node(spec, cohort, outcome) for outcome in spec.observations]
+    return Model(spec, cohort, Graph(tuple(nodes), coords), parameterization, information)
 
 
 def _require_pair(spec: Spec, cohort: Cohort) -> None:
@@ -118,6 +115,7 @@ class _Builder:
     cohort: Cohort
     units: WorkingUnits
     parameterization: str | None
+    information: Information | None
 
     def groups_outermost_first(self) -> list[str]:
         """Grouping levels, the patient last, so that centred patients can sit inside their site."""
@@ -174,8 +172,7 @@ class _Builder:
         declared, suffix = self.spec.random_effects[group], group_suffix(group)
         labels = self.cohort.coords[effect_dim(group)]
         members = self.cohort.effects[group]
-        choice = self.parameterization or declared.parameterization
-        choices = {label: _parameterization(choice, label) for label in labels}
+        choices = {label: self._choice(group, declared, label) for label in labels}
         has_correlation = declared.correlation is not None and len(labels) > 1
         nodes: list[Node] = []
         locations: dict[str, str] = {}
@@ -184,6 +181,8 @@ class _Builder:
                 added, location = self._location(group, effect)
                 nodes += added
                 locations[effect.label] = location
+        if self.information is not None and "informed" in choices.values():
+            nodes += self._frame(members, has_correlation=has_correlation)
         nodes += effect_nodes(
             EffectGroup(
                 group=group,
@@ -198,11 +197,49 @@ class _Builder:
             nodes += self._contribution(group, position, effect)
         return nodes
 
+    def _choice(self, group: str, declared: RandomEffects, label: str) -> str:
+        """How one effect is sampled, as far as is known."""
+        choice = _parameterization(self.parameterization or declared.parameterization, label)
+        if choice not in ("auto", "informed"):
+            return choice
+        if self.information is None:
+            return "noncentered"
+        return (
+            "informed"
+            if group == PATIENT
+            else self.information.outer.get(group, {}).get(label, "noncentered")
+        )
+
+    def _frame(self, members: Sequence[Effect], *, has_correlation: bool) -> list[Node]:
+        """The patients' effects given the population, were their likelihood the pilot's Gaussian."""
+        information = self.information
+        nodes: list[Node] = []
+        locations = []
+        for name in information.parameters:
+            added, location = self._above(name)
+            nodes += added
+            locations.append(location)
+        return nodes + frame_nodes(
+            PatientFrame(
+                outcomes={
+                    outcome: measured(self.spec, self.cohort, outcome) for outcome in self.spec.observations
+                },
+                cholesky="omega_cholesky" if has_correlation else None,
+                locations=tuple(locations),
+                parameter_of=tuple(information.parameters.index(effect.parameter) for effect in members),
+                design_of=tuple(-1 if effect.term == "1" else place for place, effect in enumerate(members)),
+            )
+        )
+
     def _location(self, group: str, effect: Effect) -> tuple[list[Node], str]:
         """What a centred intercept effect is drawn around: all of its predictor that is above it."""
         name = effect.parameter
         if group != PATIENT:
             return [], f"{name}_typical_link"
+        return self._above(name)
+
+    def _above(self, name: str) -> tuple[list[Node], str]:
+        """A parameter's predictor without the patient's own effects."""
         others = [self.fixed(name)] + [
             f"{other.label}{group_suffix(outer)}_part"
             for outer, effects in self.cohort.effects.items()
@@ -262,6 +299,11 @@ class _Builder:
             SolveOutput(f"{outcome}_predicted", observation.predicts, self.units.outcome[outcome])
             for outcome, observation in self.spec.observations.items()
         )
+        outputs += tuple(
+            SolveOutput(f"{outcome}_log_predicted", own, self.units.outcome[outcome], is_log=True)
+            for outcome in self.spec.observations
+            if (own := log_output(self.spec, outcome)) is not None
+        )
         options = tuple(chosen.options.items())
         return Solve("solution", mechanism.name, options, mechanism.exposure, tuple(parameters), outputs)
 
@@ -274,37 +316,6 @@ class _Builder:
             effect.parameter == name for effects in self.cohort.effects.values() for effect in effects
         )
         return f"{name}_typical" if is_common else name
-
-    def observe(self, outcome: str, observation: Observation) -> list[Node]:
-        """Residual parameters and the likelihood of one outcome."""
-        nodes: list[Node] = []
-        parameters: list[tuple[str, str | float]] = []
-        for word in ("sigma", "sigma_proportional", "concentration"):
-            prior = getattr(observation, word)
-            if prior is not None:
-                nodes.append(Sample(f"{word}_{outcome}", (), prior.name, prior.arguments))
-                parameters.append((word, f"{word}_{outcome}"))
-        if observation.error == "student_t":
-            parameters.append(("degrees_of_freedom", float(observation.degrees_of_freedom)))
-        arrays = self.cohort.arrays
-
-        def named(kind: str) -> str | None:
-            return f"{kind}_{outcome}" if f"{kind}_{outcome}" in arrays else None
-
-        nodes.append(
-            Observe(
-                name=outcome,
-                error=observation.error,
-                predicted=f"{outcome}_predicted",
-                parameters=tuple(parameters),
-                observed=f"observed_{outcome}",
-                mask=f"mask_{outcome}",
-                censored=named("censored"),
-                standard_error=named("standard_error"),
-                trials=named("trials"),
-            )
-        )
-        return nodes
 
 
 def _effect_prior(declared: RandomEffects, group: str, label: str) -> Prior:
@@ -323,7 +334,7 @@ def _parameterization(choice: str | Mapping[str, str], label: str) -> str:
     """How one effect is sampled; a choice for ``r:sex`` serves each level's column."""
     if isinstance(choice, str):
         return choice
-    return choice.get(label) or choice.get(without_levels(label)) or "noncentered"
+    return choice.get(label) or choice.get(without_levels(label)) or "auto"
 
 
 def _vector_nodes(name: str, dim: str, labels: Sequence[str], priors: Sequence[Prior]) -> list[Node]:

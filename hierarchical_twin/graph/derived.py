@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from hierarchical_twin.graph.build import Model
 from hierarchical_twin.graph.likelihood import JAX
+from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.operations import unlink
 from hierarchical_twin.mechanisms import MECHANISMS
 from hierarchical_twin.spec.population import link_of

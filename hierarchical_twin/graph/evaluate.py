@@ -14,10 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from hierarchical_twin.dims import group_suffix
-from hierarchical_twin.graph.build import Model
+from hierarchical_twin.dims import PATIENT, group_suffix
 from hierarchical_twin.graph.distributions import DISTRIBUTIONS, constrain, unconstrain
 from hierarchical_twin.graph.likelihood import JAX, Errors, draw_observation, log_likelihood
+from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.nodes import Compute, Data, Observe, Sample, Solve
 from hierarchical_twin.graph.operations import OPERATIONS
 from hierarchical_twin.mechanisms import MECHANISMS
@@ -83,19 +83,28 @@ class Scored:
     values : dict
         Every node's value, natural scale.
     log_prior : scalar
-        Log density of the random variables on the unconstrained scale, Jacobian included.
+        Log density of the population's random variables on the unconstrained scale, Jacobian included.
+    patient_log_prior : Array, shape [patient]
+        The same of each patient's effects, given the population.
     log_likelihood : dict
         Outcome to elementwise log likelihood ``[patient, time]``, zero where masked.
     """
 
     values: Values
     log_prior: Array
+    patient_log_prior: Array
     log_likelihood: dict[str, Array]
+
+    @property
+    def patient_log_density(self) -> Array:
+        """What of the log density depends on one patient's effects: ``[patient]``."""
+        return self.patient_log_prior + sum(jnp.sum(term, axis=1) for term in self.log_likelihood.values())
 
     @property
     def log_density(self) -> Array:
         """Log prior plus all log likelihoods."""
-        return self.log_prior + sum(jnp.sum(term) for term in self.log_likelihood.values())
+        likelihood = sum(jnp.sum(term) for term in self.log_likelihood.values())
+        return self.log_prior + jnp.sum(self.patient_log_prior) + likelihood
 
 
 def score(model: Model, flat: Array) -> Scored:
@@ -113,17 +122,23 @@ def score(model: Model, flat: Array) -> Scored:
     """
     parts = split(model, flat)
     log_prior: Array = jnp.zeros(())
+    patient_log_prior: Array = jnp.zeros(())
 
     def place(node: Sample, arguments: Mapping[str, Array]) -> Array:
-        nonlocal log_prior
+        nonlocal log_prior, patient_log_prior
         distribution = DISTRIBUTIONS[node.distribution]
         value, log_slope = constrain(distribution.support, parts[node.name], arguments)
-        log_prior += jnp.sum(distribution.log_density(value, **arguments)) + jnp.sum(log_slope)
+        elementwise = distribution.log_density(value, **arguments) + log_slope
+        if node.dims[:1] == (PATIENT,):
+            patient_log_prior += jnp.sum(elementwise, axis=tuple(range(1, len(node.dims))))
+        else:
+            log_prior += jnp.sum(elementwise)
         return value
 
     values = _walk(model, place)
-    likelihoods = {node.name: _pointwise(model, node, values) for node in model.graph.observes}
-    return Scored(values, log_prior, likelihoods)
+    likelihoods = {node.name: pointwise(model, node, values) for node in model.graph.observes}
+    patients = (model.cohort.size(PATIENT),)
+    return Scored(values, log_prior, jnp.broadcast_to(patient_log_prior, patients), likelihoods)
 
 
 def log_density(model: Model) -> Callable[[Array], Array]:
@@ -158,10 +173,16 @@ def draw_prior(model: Model, key: Array, held: Mapping[str, Array] | None = None
 
 
 def central_point(model: Model) -> Array:
-    """Flat vector ``[size]`` at the middle of every prior, effects at zero; non-centred models only."""
+    """Flat vector ``[size]`` at the middle of every prior, effects at their frames' centres.
+
+    For models without centred effects.
+    """
     parts: Values = {}
     for node in model.graph.samples:
         distribution = DISTRIBUTIONS[node.distribution]
+        if distribution.support == "frame":
+            parts[node.name] = jnp.zeros(model.shape(node.dims))
+            continue
         arguments = {word: jnp.asarray(given) for word, given in node.arguments}
         value = jnp.broadcast_to(distribution.center(**arguments), model.shape(node.dims))
         parts[node.name] = unconstrain(distribution.support, value, arguments)
@@ -178,30 +199,44 @@ def parameters_at(model: Model, flat: Array) -> Values:
     return _walk(model, place, is_solved=False)
 
 
-def convert_point(noncentered: Model, target: Model, flat: Array) -> Array:
-    """A flat point of the non-centred model as a flat point of another parameterization of it.
+def convert_point(source: Model, target: Model, flat: Array) -> Array:
+    """A flat point of one parameterization of a model as a flat point of another.
 
-    Every effect a target samples otherwise is normal given what comes before it, so it is that
-    normal's mean plus its SD times the non-centred coordinate.
+    Every effect is normal given what comes before it, however it is sampled: it is that normal's mean
+    plus its SD times a standard normal, the same in every parameterization.
     """
-    given = split(noncentered, flat)
-    standard = {
-        f"{effect.label}{group_suffix(group)}": given[f"z{group_suffix(group)}"][:, position]
-        for group, effects in noncentered.cohort.effects.items()
-        for position, effect in enumerate(effects)
-    }
+    given = split(source, flat)
+    standard = _standard_effects(source, parameters_at(source, flat))
     parts: Values = {}
 
     def place(node: Sample, arguments: Mapping[str, Array]) -> Array:
-        if node.name in given:
-            parts[node.name] = given[node.name]
-            return constrain(DISTRIBUTIONS[node.distribution].support, given[node.name], arguments)[0]
-        effect = standard[node.name.split("_", 1)[1]]
-        parts[node.name] = arguments["mean"] + arguments["sd"] * effect
-        return parts[node.name]
+        support = DISTRIBUTIONS[node.distribution].support
+        if node.name in standard:
+            value = arguments["mean"] + arguments["sd"] * standard[node.name]
+            parts[node.name] = unconstrain(support, value, arguments)
+            return value
+        parts[node.name] = given[node.name]
+        return constrain(support, given[node.name], arguments)[0]
 
     _walk(target, place, is_solved=False)
     return join(target, parts)
+
+
+def _standard_effects(model: Model, values: Mapping[str, Array]) -> Values:
+    """Effects as standard normals, under every name a parameterization may sample them by."""
+    standard: Values = {}
+    for group, effects in model.cohort.effects.items():
+        suffix = group_suffix(group)
+        scaled = values[f"eta{suffix}"] / values[f"omega{suffix}"]
+        if f"omega_cholesky{suffix}" in values:
+            scaled = jax.scipy.linalg.solve_triangular(
+                values[f"omega_cholesky{suffix}"], scaled.T, lower=True
+            ).T
+        standard[f"z{suffix}"] = scaled
+        for position, effect in enumerate(effects):
+            for word in ("z", "centered", "eta"):
+                standard[f"{word}_{effect.label}{suffix}"] = scaled[:, position]
+    return standard
 
 
 def draw_outcomes(model: Model, values: Mapping[str, Array], key: Array) -> dict[str, Array]:
@@ -228,7 +263,7 @@ def _walk(
     for node in model.graph:
         match node:
             case Data(name):
-                values[name] = jnp.asarray(model.cohort.arrays[name])
+                values[name] = jnp.asarray(model.arrays[name])
             case Sample(name):
                 values[name] = place(node, {word: _argument(values, given) for word, given in node.arguments})
             case Compute(name, _, operation, inputs, words):
@@ -258,27 +293,30 @@ def solve(node: Solve, values: Mapping[str, Array]) -> Values:
     outcomes = {}
     for output in node.outputs:
         value = solution[output.output]
-        value = value if output.factor == 1.0 else value * output.factor
+        if output.factor != 1.0:
+            value = value + math.log(output.factor) if output.is_log else value * output.factor
         outcomes[output.name] = jnp.broadcast_to(value, shape)
     return outcomes
 
 
 def _errors(model: Model, node: Observe, values: Mapping[str, Array]) -> Errors:
-    arrays = model.cohort.arrays
+    arrays = model.arrays
     parameters = {word: _argument(values, given) for word, given in node.parameters}
     standard_error = None if node.standard_error is None else jnp.asarray(arrays[node.standard_error])
     trials = None if node.trials is None else jnp.asarray(arrays[node.trials])
     return Errors(node.error, parameters, standard_error, trials)
 
 
-def _pointwise(model: Model, node: Observe, values: Mapping[str, Array]) -> Array:
-    arrays = model.cohort.arrays
+def pointwise(model: Model, node: Observe, values: Mapping[str, Array]) -> Array:
+    """Elementwise log likelihood of one outcome ``[patient, time]``, zero where masked."""
+    arrays = model.arrays
     mask = arrays[node.mask]
+    log_predicted = None if node.log_predicted is None else values[node.log_predicted]
     predicted = values[node.predicted]
     # A masked place must not reach the likelihood's edge: its gradient would be 0 * inf.
     predicted = predicted if mask.all() else jnp.where(mask, predicted, 0.5)
     censored = None if node.censored is None else jnp.asarray(arrays[node.censored])
     elementwise = log_likelihood(
-        _errors(model, node, values), jnp.asarray(arrays[node.observed]), predicted, censored
+        _errors(model, node, values), jnp.asarray(arrays[node.observed]), predicted, censored, log_predicted
     )
     return elementwise if mask.all() else jnp.where(mask, elementwise, 0.0)

@@ -52,8 +52,16 @@ class Errors:
         return residual_sd(JAX, self.error, predicted, sigma, proportional, self.standard_error)
 
 
-def log_likelihood(errors: Errors, observed: Array, predicted: Array, censored: Array | None) -> Array:
+def log_likelihood(
+    errors: Errors,
+    observed: Array,
+    predicted: Array,
+    censored: Array | None,
+    log_predicted: Array | None = None,
+) -> Array:
     """Elementwise log likelihood ``[patient, time]``.
+
+    `log_predicted` is the logarithm of `predicted`, where it is known without taking it.
 
     `censored` is 0 where the value was measured, 1 where it lies below `observed`, -1 above.
     """
@@ -70,7 +78,8 @@ def log_likelihood(errors: Errors, observed: Array, predicted: Array, censored: 
                 observed, df=df, mean=predicted, sd=errors.parameters["sigma"]
             )
         case "lognormal":
-            z_scale = (jnp.log(observed), jnp.log(predicted), errors.parameters["sigma"])
+            center = jnp.log(predicted) if log_predicted is None else log_predicted
+            z_scale = (jnp.log(observed), center, errors.parameters["sigma"])
             density = DISTRIBUTIONS["Normal"].log_density(*z_scale) - z_scale[0]
         case _:
             z_scale = (observed, predicted, errors.sd(predicted))

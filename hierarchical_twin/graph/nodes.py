@@ -14,6 +14,10 @@ Value = float | tuple[float, ...] | str
 """An argument: a number, one number for each element, or the name of an earlier node."""
 
 
+Word = str | int | float | tuple[int, ...] | tuple[str, ...]
+"""An operation's own setting."""
+
+
 @dataclass(frozen=True)
 class Data:
     """An array of the cohort, under its own name."""
@@ -51,7 +55,7 @@ class Compute:
     dims: tuple[str, ...]
     operation: str
     inputs: tuple[str, ...]
-    words: tuple[tuple[str, str | int | float], ...] = ()
+    words: tuple[tuple[str, Word], ...] = ()
     is_reported: bool = False
 
 
@@ -66,11 +70,15 @@ class SolveParameter:
 
 @dataclass(frozen=True)
 class SolveOutput:
-    """A predicted outcome ``[patient, time]``: a mechanism's output times its unit conversion."""
+    """A predicted outcome ``[patient, time]``: a mechanism's output times its unit conversion.
+
+    With `is_log` the output is a logarithm, and its conversion is added.
+    """
 
     name: str
     output: str
     factor: float = 1.0
+    is_log: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,8 @@ class Observe:
     """The likelihood of one outcome over ``[patient, time]``, where its mask is true.
 
     `parameters` are the error model's own (``sigma``), as earlier nodes or numbers.
-    `censored`, `standard_error` and `trials` name arrays of the cohort, or are None.
+    `log_predicted` names the logarithm of `predicted` where the mechanism gives it and the error model
+    wants it. `censored`, `standard_error` and `trials` name arrays of the cohort, or are None.
     """
 
     name: str
@@ -102,6 +111,7 @@ class Observe:
     censored: str | None = None
     standard_error: str | None = None
     trials: str | None = None
+    log_predicted: str | None = None
 
 
 Node = Data | Sample | Compute | Solve | Observe

@@ -159,6 +159,125 @@ def for_each_patient(xp: Namespace, value: Array, records: Array) -> Array:
     return value * xp.ones((records.shape[0],))
 
 
+_RIDGE = 1e-10
+
+
+def weighted_sum(xp: Namespace, *pairs: Array) -> Array:
+    """``sum_o weight_o value_o`` of weights and values that alternate."""
+    return add(xp, *(weight * value for weight, value in zip(pairs[::2], pairs[1::2], strict=True)))
+
+
+def measurement_precision(
+    xp: Namespace,
+    *parameters: Array,
+    error: str,
+    given: tuple[str, ...],
+    mean_square: float,
+    standard_error_square: float,
+) -> Array:
+    """Precision of a typical measurement under the residual parameters named in `given`.
+
+    `mean_square` is the mean squared measurement, `standard_error_square` the mean squared standard
+    error. What does not vary (a binomial count, a known standard error alone) has precision 1.
+    """
+    if not parameters:
+        return xp.ones(())
+    named = dict(zip(given, parameters, strict=True))
+    if error == "beta":
+        return named["concentration"]
+    sigma, proportional = named.get("sigma"), named.get("sigma_proportional")
+    error = "normal" if error in ("lognormal", "student_t") else error
+    standard_error = standard_error_square**0.5 if standard_error_square > 0.0 else None
+    sd = residual_sd(xp, error, mean_square**0.5, sigma, proportional, standard_error)
+    return 1.0 / (sd * sd)
+
+
+def inverse_covariance(xp: Namespace, omega: Array, *cholesky: Array, size: int) -> Array:
+    """Inverse covariance ``[effect, other_effect]`` of a level's effects, without a matrix solver."""
+    root = [[1.0 if row == column else 0.0 for column in range(size)] for row in range(size)]
+    for column in range(size if cholesky else 0):
+        root[column][column] = 1.0 / cholesky[0][column, column]
+        for row in range(column + 1, size):
+            inner = sum(cholesky[0][row, k] * root[k][column] for k in range(column, row))
+            root[row][column] = -inner / cholesky[0][row, row]
+    rows = [
+        xp.stack(
+            [
+                sum(root[k][row] * root[k][column] for k in range(max(row, column), size))
+                / (omega[row] * omega[column])
+                for column in range(size)
+            ]
+        )
+        for row in range(size)
+    ]
+    return xp.stack(rows)
+
+
+def informed_frame(
+    xp: Namespace,
+    curvature: Array,
+    score: Array,
+    inverse_prior: Array,
+    *inputs: Array,
+    parameter_of: tuple[int, ...],
+    design_of: tuple[int, ...],
+) -> tuple[tuple[tuple[Array, ...], ...], tuple[Array, ...]]:
+    """Each patient's effects given the population, were their likelihood the pilot's Gaussian.
+
+    The precision of the effects is ``P = Z' G Z + Omega^-1 = U U'`` and ``U y = Z' (b - G location)``,
+    with `G` the likelihood's curvature ``[parameter, parameter, patient]`` over predictors, `b` its
+    score ``[parameter, patient]`` at predictors of zero. `inputs` are the predictors' locations, one
+    for each parameter, then the effect design if any effect has a column of it in `design_of` (else -1).
+    Returns ``U`` (upper triangular, row by row) and ``y`` as columns ``[patient]``.
+    """
+    size, has_design = len(parameter_of), any(column >= 0 for column in design_of)
+    locations = inputs[:-1] if has_design else inputs
+
+    def weighed(effect: int, value: Array) -> Array:
+        return value if design_of[effect] < 0 else value * inputs[-1][:, design_of[effect]]
+
+    root: list[list[Array]] = [[None] * size for _ in range(size)]
+    shift: list[Array] = [None] * size
+    for column in reversed(range(size)):
+        own = parameter_of[column]
+        later = range(column + 1, size)
+        for row in range(column + 1):
+            entry = weighed(row, weighed(column, curvature[parameter_of[row], own]))
+            if row == column:
+                # A wide prior over data that do not determine all effects would leave a root of minus nothing.
+                entry = entry * (1.0 + _RIDGE)
+            entry = entry + inverse_prior[row, column]
+            for k in later:
+                entry = entry - root[row][k] * root[column][k]
+            root[row][column] = xp.sqrt(entry) if row == column else entry
+        # Dividing by a root is faster than multiplying by its inverse here: XLA computes that again
+        # wherever it is used.
+        for row in range(column):
+            root[row][column] = root[row][column] / root[column][column]
+        pull = score[own]
+        for other, location in enumerate(locations):
+            pull = pull - curvature[own, other] * location
+        pull = weighed(column, pull)
+        for k in later:
+            pull = pull - root[column][k] * shift[k]
+        shift[column] = pull / root[column][column]
+    return tuple(tuple(row) for row in root), tuple(shift)
+
+
+def informed_center(xp: Namespace, frame: Array, *earlier: Array, effect: int) -> Array:
+    """Mean of one effect in its informed frame, given the earlier effects: ``[patient]``."""
+    root, shift = frame
+    total = shift[effect]
+    for position, column in enumerate(earlier):
+        total = total - root[position][effect] * column
+    return total / root[effect][effect]
+
+
+def informed_scale(xp: Namespace, frame: Array, *, effect: int) -> Array:
+    """SD of one effect in its informed frame, given the earlier effects: ``[patient]``."""
+    return 1.0 / frame[0][effect][effect]
+
+
 OPERATIONS: Mapping[str, Callable[..., Array]] = {
     operation.__name__: operation
     for operation in (
@@ -182,6 +301,12 @@ OPERATIONS: Mapping[str, Callable[..., Array]] = {
         stack_columns,
         stack_scalars,
         for_each_patient,
+        weighted_sum,
+        measurement_precision,
+        inverse_covariance,
+        informed_frame,
+        informed_center,
+        informed_scale,
     )
 }
 """Every operation a `Compute` node may name."""

@@ -1,9 +1,10 @@
-"""NUTS over a flat log density: one loop, compiled once, for warm-up and draws of every chain.
+"""The loop around a kernel: compiled once, for warm-up and draws of every chain.
 
-The kernel is NumPyro's; the loop around it is ours. The compiled piece advances one chain by a given
-number of iterations, so that chains run in threads over the host's cores, progress can be shown, and
-an interrupt keeps what was drawn. The draws depend on the seed and the chain's number only, not on
-how many chains run at once or how the run is cut into pieces.
+What one iteration does is in `inference.kernels`. The compiled piece advances one chain by a given
+number of iterations, so that chains run in threads over the host's cores, progress can be shown, an
+interrupt keeps what was drawn, and a chain is saved now and then where it stands. The draws depend on
+the seed and the chain's number only, not on how many chains run at once or how the run is cut into
+pieces.
 """
 
 from __future__ import annotations
@@ -19,32 +20,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.infer.hmc import hmc
 
+from hierarchical_twin.inference.chain import Chain, restore_chain, save_chain, total_counts
 from hierarchical_twin.inference.device import Place, float64_on
+from hierarchical_twin.inference.keeper import Keeper, NoCheckpoint
+from hierarchical_twin.inference.kernels import Kernel
+from hierarchical_twin.inference.settings import Schedule
 
 Array = Any
-LogDensity = Callable[[Array], Array]
+Numbers = Mapping[str, np.ndarray]
 
 _BUFFER = 200
 _PIECE_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how carefully to sample."""
-
-    chains: int = 4
-    warmup: int = 1000
-    draws: int = 1000
-    seed: int = 0
-    target_accept: float = 0.8
-    max_tree_depth: int = 10
-
-    @property
-    def iterations(self) -> int:
-        """Iterations of one chain."""
-        return self.warmup + self.draws
+_SAVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +47,8 @@ class Draws:
     is_interrupted : bool
         Whether the run was stopped before its end.
     seconds : mapping of str to float
-        Wall time of ``compile`` and ``sample``; ``gradients`` counts leapfrog steps, warm-up included.
+        Wall time of ``compile`` and ``sample``, of which ``warmup``; ``gradients`` counts leapfrog
+        steps, warm-up included.
     """
 
     positions: np.ndarray
@@ -89,42 +78,70 @@ class Progress:
 Watcher = Callable[[Progress], None]
 
 
-def run_nuts(
-    log_density: LogDensity, starts: np.ndarray, schedule: Schedule, *, place: Place, watch: Watcher
+def run_chains(
+    kernel: Kernel,
+    starts: Any,
+    numbers: Numbers,
+    schedule: Schedule,
+    *,
+    place: Place,
+    watch: Watcher,
+    keep: Keeper = NoCheckpoint(),  # noqa: B008, an empty frozen value
 ) -> Draws:
-    """Sample a flat log density.
+    """Run a kernel's chains.
 
     Parameters
     ----------
-    log_density : callable
-        ``[size] -> scalar``, traceable by JAX.
-    starts : ndarray, shape [chain, size]
+    kernel : Kernel
+    starts : pytree of ndarray, shape [chain, ...]
+        What the kernel's `init` takes.
+    numbers : mapping of str to ndarray
+        The model's arrays, which the compiled loop takes as arguments.
     schedule : Schedule
     place : Place
     watch : callable
         Called about ten times a second from the calling thread with a `Progress`. Raising
         ``KeyboardInterrupt`` there (or pressing Ctrl-C) stops the run and keeps the draws.
+    keep : Keeper
+        Where chains are saved, and found if they were saved before.
 
     Returns
     -------
     Draws
         If interrupted: the chains that have draws, cut to the shortest of them.
+
+    Raises
+    ------
+    SamplingError
+        A saved chain is damaged.
     """
-    begin, advance, init = time.perf_counter(), *_kernel(log_density, schedule)
+    begin = time.perf_counter()
+    held = jax.tree.map(jnp.asarray, numbers)
+    init, advance = kernel.init, _advance_by_pieces(kernel, schedule.thin)
     keys = jnp.stack(
         [jax.random.fold_in(jax.random.PRNGKey(schedule.seed), c) for c in range(schedule.chains)]
     )
+    starts = jax.tree.map(jnp.asarray, starts)
     if place.is_batched:
-        advance = jax.vmap(advance, in_axes=(0, None), out_axes=(0, 1, 1))
-        init = jax.vmap(init)
-        batches = [(keys, jnp.asarray(starts))]
+        advance = jax.vmap(advance, in_axes=(0, None, None), out_axes=(0, 1, 1))
+        init = jax.vmap(init, in_axes=(0, 0, None))
+        batches = [(keys, starts)]
     else:
-        batches = [(key, jnp.asarray(start)) for key, start in zip(keys, starts, strict=True)]
-    states = [jax.jit(init)(*batch) for batch in batches]
-    compiled = jax.jit(advance).lower(states[0], jnp.asarray(1)).compile()
+        batches = [(key, jax.tree.map(lambda s, c=c: s[c], starts)) for c, key in enumerate(keys)]
+    started = jax.jit(init)
+    # From shapes alone: a run that goes on compiles the very program that it began with.
+    like = started.eval_shape(*batches[0], held)
+    compiled = jax.jit(advance).lower(like, jnp.asarray(1), held).compile()
+    chains = [
+        restore_chain(number, like, keep, schedule) or Chain(number, started(*batch, held))
+        for number, batch in enumerate(batches)
+    ]
     compile_seconds = time.perf_counter() - begin
-    progress = Progress(total=schedule.chains * schedule.iterations)
-    running = _Running(compiled, schedule, progress, [_Chain(state) for state in states])
+    together = schedule.chains // len(batches)
+    progress = Progress(schedule.chains * schedule.iterations, sum(chain.done for chain in chains) * together)
+    earlier = total_counts(chains)
+    progress.divergences, progress.gradients = int(earlier["divergences"]), int(earlier["gradients"])
+    running = _Running(compiled, held, schedule, progress, chains, keep)
 
     def work() -> None:
         with float64_on(place):
@@ -136,68 +153,41 @@ def run_nuts(
         _watch_until_done(futures, running, watch)
     for future in futures:
         future.result()
+    wall = time.perf_counter() - begin
+    for chain in chains:
+        save_chain(chain, keep)
+    counts = total_counts(chains)
+    wall += (earlier["warmup"] + earlier["draws"]) / min(place.workers, len(chains))
     seconds = {
         "compile": compile_seconds,
-        "sample": time.perf_counter() - begin,
-        "gradients": float(progress.gradients),
+        "sample": wall,
+        "warmup": wall * counts["warmup"] / max(counts["warmup"] + counts["draws"], 1e-9),
+        "gradients": counts["gradients"],
     }
     return _gather(running.chains, schedule, is_batched=place.is_batched, seconds=seconds)
 
 
-def _kernel(log_density: LogDensity, schedule: Schedule) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The pieces to compile: advance a chain by up to `_BUFFER` iterations, and start one."""
-    init_kernel, step = hmc(lambda flat: -log_density(flat), algo="NUTS")
+def _advance_by_pieces(kernel: Kernel, thin: int) -> Callable[..., Any]:
+    """The piece to compile: up to `_BUFFER` kept iterations of a chain, each after `thin` of them."""
 
-    def init(key: Array, start: Array) -> Any:
-        return init_kernel(
-            start,
-            schedule.warmup,
-            rng_key=key,
-            target_accept_prob=schedule.target_accept,
-            max_tree_depth=schedule.max_tree_depth,
-        )
-
-    def advance(state: Any, iterations: Array) -> tuple[Any, Array, dict[str, Array]]:
-        empty = jnp.zeros((_BUFFER, state.z.shape[-1]))
-        stats = {name: jnp.zeros((_BUFFER,), dtype=value.dtype) for name, value in _statistics(state).items()}
+    def advance(state: Any, iterations: Array, numbers: Numbers) -> tuple[Any, Array, dict[str, Array]]:
+        empty = jnp.zeros((_BUFFER, *kernel.position(state).shape))
+        stats = {
+            name: jnp.zeros((max(_BUFFER, thin),), dtype=value.dtype)
+            for name, value in kernel.statistics(state).items()
+        }
 
         def body(index: Array, carry: Any) -> Any:
             state, kept, stats = carry
-            state = step(state)
-            now = _statistics(state)
+            state = kernel.step(state, numbers)
+            now = kernel.statistics(state)
             stats = {name: stats[name].at[index].set(now[name]) for name in stats}
-            return state, kept.at[index].set(state.z), stats
+            # A thinned draw is written over until its turn is complete.
+            return state, kept.at[index // thin].set(kernel.position(state)), stats
 
         return jax.lax.fori_loop(0, iterations, body, (state, empty, stats))
 
-    return advance, init
-
-
-def _statistics(state: Any) -> dict[str, Array]:
-    return {
-        "diverging": state.diverging,
-        "n_steps": state.num_steps,
-        "acceptance_rate": state.accept_prob,
-        "energy": state.energy,
-        "lp": -state.potential_energy,
-        "step_size": state.adapt_state.step_size,
-    }
-
-
-@dataclass
-class _Chain:
-    """A chain (or a batch of them) on its way: its state, and what it kept."""
-
-    state: Any
-    done: int = 0
-    piece: int = 1
-    kept: list[np.ndarray] = field(default_factory=list)
-    stats: list[dict[str, np.ndarray]] = field(default_factory=list)
-
-    @property
-    def draws(self) -> int:
-        """Draws kept so far."""
-        return sum(len(part) for part in self.kept)
+    return advance
 
 
 @dataclass
@@ -205,15 +195,18 @@ class _Running:
     """All chains of a run; workers take turns on them, so that an interrupt finds all about as far."""
 
     compiled: Callable[..., Any]
+    numbers: Mapping[str, Array]
     schedule: Schedule
     progress: Progress
-    chains: list[_Chain]
+    chains: list[Chain]
+    keep: Keeper
     stop: threading.Event = field(default_factory=threading.Event)
-    waiting: SimpleQueue[_Chain] = field(default_factory=SimpleQueue)
+    waiting: SimpleQueue[Chain] = field(default_factory=SimpleQueue)
 
     def __post_init__(self) -> None:
         for chain in self.chains:
-            self.waiting.put(chain)
+            if chain.done < self.schedule.iterations:
+                self.waiting.put(chain)
 
     def work(self) -> None:
         """Advance whichever chain waits longest, until none is left or told to stop."""
@@ -224,29 +217,54 @@ class _Running:
                 return
             try:
                 self._advance(chain)
+                is_turn = chain.done in (self.schedule.warmup, self.schedule.iterations)
+                if is_turn or time.monotonic() - chain.saved_at > _SAVE_SECONDS:
+                    save_chain(chain, self.keep)
             except BaseException:
                 self.stop.set()
                 raise
             if chain.done < self.schedule.iterations:
                 self.waiting.put(chain)
 
-    def _advance(self, chain: _Chain) -> None:
+    def _advance(self, chain: Chain) -> None:
         """One piece of about `_PIECE_SECONDS`; it ends where warm-up ends, so that draws are whole pieces."""
         is_warmup = chain.done < self.schedule.warmup
         left = (self.schedule.warmup if is_warmup else self.schedule.iterations) - chain.done
+        thin = self.schedule.thin
         size = min(chain.piece, left, _BUFFER)
+        size = size if is_warmup else max(size - size % thin, min(thin, left))
         begin = time.perf_counter()
-        chain.state, positions, statistics = self.compiled(chain.state, jnp.asarray(size))
+        chain.state, positions, statistics = self.compiled(chain.state, jnp.asarray(size), self.numbers)
         positions.block_until_ready()
         elapsed = time.perf_counter() - begin
         taken = {name: np.asarray(value)[:size] for name, value in statistics.items()}
+        # Completed doublings: a tree that turned inside its last doubling was not cut off by the limit.
+        taken["tree_depth"] = np.floor(np.log2(taken["n_steps"] + 1)).astype(int)
         divergences = 0 if is_warmup else int(taken["diverging"].sum())
-        self.progress.add(taken["n_steps"].size, divergences, int(taken["n_steps"].sum()))
+        gradients = int(taken["n_steps"].sum())
+        self.progress.add(taken["n_steps"].size, divergences, gradients)
+        stage = "warmup" if is_warmup else "draws"
+        for name, more in (("divergences", divergences), ("gradients", gradients), (stage, elapsed)):
+            chain.counts[name] += more
         if not is_warmup:
-            chain.kept.append(np.asarray(positions)[:size])
-            chain.stats.append(taken)
+            chain.kept.append(np.array(positions[: size // thin]))
+            chain.stats.append({name: _thinned(name, value, thin) for name, value in taken.items()})
         chain.done += size
         chain.piece = int(np.clip(size * _PIECE_SECONDS / max(elapsed, 1e-6), 1, min(4 * size, _BUFFER)))
+
+
+def _thinned(name: str, values: np.ndarray, thin: int) -> np.ndarray:
+    """One value for each kept draw: whether any diverged, all steps taken, the deepest tree, else the last one."""
+    groups = values[: len(values) - len(values) % thin].reshape(-1, thin, *values.shape[1:])
+    match name:
+        case "diverging":
+            return groups.any(axis=1)
+        case "n_steps":
+            return groups.sum(axis=1)
+        case "tree_depth":
+            return groups.max(axis=1)
+        case _:
+            return groups[:, -1]
 
 
 def _watch_until_done(futures: list[Any], running: _Running, watch: Watcher) -> None:
@@ -263,13 +281,12 @@ def _watch_until_done(futures: list[Any], running: _Running, watch: Watcher) -> 
 
 
 def _gather(
-    chains: list[_Chain], schedule: Schedule, *, is_batched: bool, seconds: Mapping[str, float]
+    chains: list[Chain], schedule: Schedule, *, is_batched: bool, seconds: Mapping[str, float]
 ) -> Draws:
     # An interrupt may find a chain still warming up: the others' draws are worth keeping.
     drawn = [chain for chain in chains if chain.draws]
     if not drawn:
-        size = chains[0].state.z.shape[-1]
-        return Draws(np.zeros((schedule.chains, 0, size)), {}, True, seconds)
+        return Draws(np.zeros((schedule.chains, 0, 0)), {}, True, seconds)
     shortest = min(chain.draws for chain in drawn)
 
     def chains_first(parts: list[list[np.ndarray]]) -> np.ndarray:
@@ -281,7 +298,5 @@ def _gather(
         name: chains_first([[part[name] for part in chain.stats] for chain in drawn])
         for name in drawn[0].stats[0]
     }
-    # Completed doublings: a tree that turned inside its last doubling was not cut off by the limit.
-    stats["tree_depth"] = np.floor(np.log2(stats["n_steps"] + 1)).astype(int)
-    is_whole = shortest == schedule.draws and len(drawn) == len(chains)
+    is_whole = shortest == schedule.kept and len(drawn) == len(chains)
     return Draws(positions, stats, not is_whole, seconds)

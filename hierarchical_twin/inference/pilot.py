@@ -1,108 +1,186 @@
-"""A start for the chains: a quick optimisation from the middle of the priors, and a jitter around it.
+"""A pilot fit: where the posterior is, how wide, and what each patient's data say, before NUTS starts.
 
-Random starts cost the first warm-up iterations hundreds of steps each and can land in another mode.
-The effects' SDs are held while the rest is optimised, then set from the effects found, since the
-joint mode of a hierarchical model is a poor place to start from. The residual scales are optimised in
-their turn: with the rest they would run to zero, wherever the effects can fit every measurement.
+Effects and population are optimised in turn, never both at once, since the joint mode of a
+hierarchical model is a poor place. Effects first, with their SDs held and then set from the effects
+found; then, with every patient's likelihood expanded around their effects, the population at the
+centre of the informed frames, which is Laplace's approximation of its marginal posterior; then both
+again. The curvature there gives the scale on which chains start and move.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
-from hierarchical_twin.graph.build import Model, build
-from hierarchical_twin.graph.evaluate import Slot, central_point, convert_point, layout, log_density
+from hierarchical_twin.dims import PATIENT, group_suffix
+from hierarchical_twin.graph.blocks import mark_population
+from hierarchical_twin.graph.build import build
+from hierarchical_twin.graph.evaluate import (
+    Slot,
+    central_point,
+    convert_point,
+    layout,
+    log_density,
+    parameters_at,
+)
+from hierarchical_twin.graph.information import Information
+from hierarchical_twin.graph.model import Model
+from hierarchical_twin.inference.curvature import (
+    blank_information,
+    make_information,
+    outer_choices,
+    quadratic_at,
+)
 
+Numbers = Mapping[str, np.ndarray]
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
-Repeated = Callable[[jax.Array, int], tuple[jax.Array, jax.Array]]
+Repeated = Callable[[jax.Array, int, Numbers], tuple[jax.Array, jax.Array]]
 
 NOT_FINITE = 1e300
 """What the objective returns where minus log density is not finite."""
-_EFFECT_JITTER = 0.3
-_MOST_JITTER = 1.0
+_OVERDISPERSION = 1.5
 _LEAST_OMEGA, _MOST_OMEGA = 0.1, 3.0
+_WIDEST = 2.0
+_ROUNDS = 2
 
 
 @dataclass(frozen=True)
 class Pilot:
-    """What the optimisation found, in the non-centred layout.
+    """What the pilot fit found.
 
     Attributes
     ----------
     model : Model
-        The non-centred model it ran on.
+        The model with every patient effect informed and outer levels non-centred.
     position : ndarray, shape [size]
-    spread : ndarray, shape [size]
-        Scale of a start around `position`: about one conditional posterior SD for population
-        parameters, less for effects.
-    objective : callable
-        Flat point to minus log density and its gradient, compiled.
+        In that model's layout; effects at the centres of their frames.
+    root : ndarray, shape [coordinate, coordinate]
+        Of the population's approximate posterior covariance, ``root root'``.
+    repeated : callable
+        The compiled gradient of minus log density; `objective_of` wraps it.
     gradient_seconds : float
         Wall time of one gradient of the log density.
     """
 
     model: Model
     position: np.ndarray
-    spread: np.ndarray
-    objective: Objective
+    root: np.ndarray
+    repeated: Repeated
     gradient_seconds: float
+
+    @property
+    def objective(self) -> Objective:
+        """Flat point to minus log density and its gradient."""
+        return objective_of(self.repeated, self.model.numbers)
 
 
 def find_pilot(model: Model) -> Pilot:
-    """Optimise from the middle of the priors.
+    """Fit the population and every patient's effects approximately.
 
     Parameters
     ----------
     model : Model
         In any parameterization.
     """
-    noncentered = build(model.spec, model.cohort, parameterization="noncentered")
-    repeated = _repeated_gradient(noncentered)
-    objective = _objective(repeated)
-    slots = layout(noncentered)
-    position = np.asarray(central_point(noncentered))
-    residual = _residual_names(noncentered)
-    is_residual = mark_slots(slots, position.size, lambda name: name in residual)
-    is_held = is_residual | mark_slots(slots, position.size, lambda name: name.startswith("omega"))
-    position = optimise(objective, position, ~is_held, iterations=60)
-    position = _with_moment_scales(slots, position)
-    position = optimise(objective, position, is_residual, iterations=30)
-    position = optimise(objective, position, ~is_held, iterations=200)
-    seconds = _gradient_seconds(repeated, position)
-    return Pilot(noncentered, position, _spread(objective, slots, position), objective, seconds)
+    blank = informed(model, blank_information(model))
+    repeated = repeated_gradient(blank)
+    expand = _expansion(blank)
+    position = _first_effects(blank, objective_of(repeated, blank.numbers))
+    is_population = mark_population(blank)
+    current = blank
+    for _ in range(_ROUNDS):
+        current = informed(model, expand(position, current))
+        objective = objective_of(repeated, current.numbers)
+        position = np.where(is_population, position, 0.0)
+        position = optimise(objective, position, is_population, iterations=60)
+        position = optimise(objective, position, ~is_population, iterations=60)
+    current = informed(model, expand(position, current))
+    objective = objective_of(repeated, current.numbers)
+    position = np.where(is_population, position, 0.0)
+    position = optimise(objective, position, is_population, iterations=60)
+    root = _population_root(objective, position, is_population)
+    seconds = _gradient_seconds(repeated, position, current.numbers)
+    return Pilot(current, position, root, repeated, seconds)
 
 
-def jittered_starts(pilot: Pilot, model: Model, chains: int, seed: int) -> np.ndarray:
-    """Overdispersed starting points ``[chain, size]`` in the model's own layout, each of finite density."""
-    noise = np.random.default_rng([seed, 0x57A27]).standard_normal((chains, pilot.position.size))
-    points = np.stack([_finite_point(pilot, step) for step in noise * pilot.spread])
+def informed(model: Model, information: Information) -> Model:
+    """The model with its patient effects informed and outer levels non-centred."""
+    return build(
+        model.spec, model.cohort, parameterization="informed", information=replace(information, outer={})
+    )
+
+
+def sampled_model(model: Model, pilot: Pilot) -> Model:
+    """The model to sample: the caller's, its `auto` and `informed` effects made from the pilot."""
+    known, outer = pilot.model.information, {}
+    if any(group != PATIENT for group in model.cohort.effects):
+        values = jax.jit(lambda flat: parameters_at(pilot.model, flat))(jnp.asarray(pilot.position))
+        outer = outer_choices(pilot.model, values, known)
+    return build(
+        model.spec,
+        model.cohort,
+        parameterization=model.parameterization,
+        information=replace(known, outer=outer),
+    )
+
+
+def draw_starts(pilot: Pilot, chains: int, seed: int) -> np.ndarray:
+    """Overdispersed points ``[chain, size]`` around the pilot, in its layout, each of finite density."""
+    generator = np.random.default_rng([seed, 0x57A27])
+    is_population = mark_population(pilot.model)
+    objective = pilot.objective
+    points = []
+    for _ in range(chains):
+        step = generator.standard_normal(pilot.position.size)
+        step[is_population] = _OVERDISPERSION * pilot.root @ step[is_population]
+        points.append(_finite_point(objective, pilot.position, step))
+    return np.stack(points)
+
+
+def convert_points(pilot: Pilot, model: Model, points: np.ndarray) -> np.ndarray:
+    """Points ``[point, size]`` of the pilot's layout in another parameterization's."""
     if layout(model) == layout(pilot.model):
         return points
     convert = jax.jit(jax.vmap(lambda point: convert_point(pilot.model, model, point)))
     return np.asarray(convert(jnp.asarray(points)))
 
 
-def _finite_point(pilot: Pilot, step: np.ndarray) -> np.ndarray:
+def _finite_point(objective: Objective, position: np.ndarray, step: np.ndarray) -> np.ndarray:
     """The pilot's position moved by `step`, or by as much of it as keeps the density finite."""
     for _ in range(20):
-        if pilot.objective(pilot.position + step)[0] < NOT_FINITE:
-            return pilot.position + step
+        if objective(position + step)[0] < NOT_FINITE:
+            return position + step
         step = step / 2
-    return pilot.position
+    return position
 
 
-def _repeated_gradient(model: Model) -> Repeated:
+def _first_effects(model: Model, objective: Objective) -> np.ndarray:
+    """Effects and typical values from the middle of the priors, SDs and residual scales in their turn."""
+    slots = layout(model)
+    position = np.asarray(central_point(model))
+    residual = _residual_names(model)
+    is_residual = mark_slots(slots, position.size, lambda name: name in residual)
+    is_held = is_residual | mark_slots(slots, position.size, lambda name: name.startswith("omega"))
+    position = optimise(objective, position, ~is_held, iterations=60)
+    position = _with_moment_scales(model, position)
+    # With the rest they would run to zero, wherever the effects can fit every measurement.
+    position = optimise(objective, position, is_residual, iterations=30)
+    return optimise(objective, position, ~is_held, iterations=100)
+
+
+def repeated_gradient(model: Model) -> Repeated:
     """Minus log density and its gradient, computed `times` over in one compiled loop."""
-    gradient = jax.value_and_grad(lambda flat: -log_density(model)(flat))
 
-    def repeated(flat: jax.Array, times: int) -> tuple[jax.Array, jax.Array]:
+    def repeated(flat: jax.Array, times: int, numbers: Numbers) -> tuple[jax.Array, jax.Array]:
+        density = log_density(model.with_arrays(numbers))
+        gradient = jax.value_and_grad(lambda flat: -density(flat))
+
         def again(_: int, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             # Each turn depends on the last, or the compiler would compute it once.
             return gradient(flat + 1e-300 * carry[1])
@@ -112,9 +190,12 @@ def _repeated_gradient(model: Model) -> Repeated:
     return jax.jit(repeated)
 
 
-def _objective(repeated: Repeated) -> Objective:
+def objective_of(repeated: Repeated, numbers: Numbers) -> Objective:
+    """Minus log density and gradient over given arrays, as an optimiser wants them."""
+    held = {name: jnp.asarray(value) for name, value in numbers.items()}
+
     def objective(position: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = repeated(jnp.asarray(position), 1)
+        value, slope = repeated(jnp.asarray(position), 1, held)
         value = float(value)
         if not np.isfinite(value):  # L-BFGS steps back from a wall, but not from NaN.
             return NOT_FINITE, np.zeros_like(position)
@@ -123,24 +204,46 @@ def _objective(repeated: Repeated) -> Objective:
     return objective
 
 
-def _gradient_seconds(repeated: Repeated, position: np.ndarray) -> float:
+def _expansion(model: Model) -> Callable[[np.ndarray, Model], Information]:
+    """From a flat point of an informed model to what its patients' data say there."""
+
+    @jax.jit
+    def at(flat: jax.Array, numbers: Numbers) -> tuple:
+        own = model.with_arrays(numbers)
+        values = parameters_at(own, flat)
+        kept = {
+            name: value for name, value in values.items() if name.startswith(("omega", *_residual_names(own)))
+        }
+        return kept, quadratic_at(own)(flat)
+
+    def expand(flat: np.ndarray, current: Model) -> Information:
+        values, expanded = at(jnp.asarray(flat), current.numbers)
+        return make_information(current, values, expanded)
+
+    return expand
+
+
+def _gradient_seconds(repeated: Repeated, position: np.ndarray, numbers: Numbers) -> float:
     """Wall time of one gradient inside a compiled loop, where dispatch from Python does not count."""
     point = jnp.asarray(position)
+    held = {name: jnp.asarray(value) for name, value in numbers.items()}
 
     def best(times: int) -> float:
         walls = []
-        for _ in range(5):
+        for _ in range(3):
             start = time.perf_counter()
-            jax.block_until_ready(repeated(point, times))
+            jax.block_until_ready(repeated(point, times, held))
             walls.append(time.perf_counter() - start)
         return min(walls)
 
-    return max(best(21) - best(1), 1e-6) / 20
+    return max(best(11) - best(1), 1e-6) / 10
 
 
-def _residual_names(model: Model) -> set[str]:
+def _residual_names(model: Model) -> tuple[str, ...]:
     """Random variables that say how measurements err."""
-    return {given for node in model.graph.observes for _, given in node.parameters if isinstance(given, str)}
+    return tuple(
+        given for node in model.graph.observes for _, given in node.parameters if isinstance(given, str)
+    )
 
 
 def mark_slots(slots: tuple[Slot, ...], size: int, is_marked: Callable[[str], bool]) -> np.ndarray:
@@ -149,11 +252,6 @@ def mark_slots(slots: tuple[Slot, ...], size: int, is_marked: Callable[[str], bo
     for slot in slots:
         marked[slot.start : slot.stop] = is_marked(slot.name)
     return marked
-
-
-def is_effect(name: str) -> bool:
-    """Whether a slot of the non-centred layout holds standardized effects."""
-    return name == "z" or name.startswith("z_")
 
 
 def optimise(objective: Objective, start: np.ndarray, is_free: np.ndarray, *, iterations: int) -> np.ndarray:
@@ -173,32 +271,43 @@ def optimise(objective: Objective, start: np.ndarray, is_free: np.ndarray, *, it
     return end if np.isfinite(found.fun) and found.fun < NOT_FINITE else start
 
 
-def _with_moment_scales(slots: tuple[Slot, ...], position: np.ndarray) -> np.ndarray:
+def _with_moment_scales(model: Model, position: np.ndarray) -> np.ndarray:
     """Set each effect's SD from the spread of the effects found, keeping the effects themselves."""
-    by_name = {slot.name: slot for slot in slots}
+    starts = {slot.name: slot for slot in layout(model)}
     moved = position.copy()
-    for name, effects in by_name.items():
-        omega = by_name.get(name.replace("z", "omega", 1))
-        if not is_effect(name) or omega is None:
-            continue
-        standard = position[effects.start : effects.stop].reshape(effects.shape)
-        ratio = np.clip(np.sqrt(np.mean(standard**2, axis=0)), _LEAST_OMEGA, _MOST_OMEGA)
-        moved[omega.start : omega.stop] += np.log(ratio)
-        moved[effects.start : effects.stop] = (standard / ratio).ravel()
+    for group, effects in model.cohort.effects.items():
+        suffix = group_suffix(group)
+        for place, effect in enumerate(effects):
+            omega = _coordinate(starts, f"omega{suffix}", place, f"omega{suffix}_{effect.label}")
+            if group == PATIENT:
+                slot = starts[f"eta_{effect.label}"]
+                own = slice(slot.start, slot.stop)
+            else:
+                slot = starts[f"z{suffix}"]
+                own = slice(slot.start + place, slot.stop, len(effects))
+            ratio = np.clip(np.sqrt(np.mean(position[own] ** 2)), _LEAST_OMEGA, _MOST_OMEGA)
+            moved[omega] += np.log(ratio)
+            moved[own] /= ratio
     return moved
 
 
-def _spread(objective: Objective, slots: tuple[Slot, ...], position: np.ndarray) -> np.ndarray:
-    """Jitter of each coordinate, from the curvature along it by differences of gradients."""
-    is_standard = mark_slots(slots, position.size, is_effect)
-    spread = np.full(position.size, _EFFECT_JITTER)
+def _coordinate(slots: Mapping[str, Slot], vector: str, place: int, scalar: str) -> int:
+    """Where one SD stands: in the vector of its level, or alone where the priors' families differ."""
+    return slots[vector].start + place if vector in slots else slots[scalar].start
+
+
+def _population_root(objective: Objective, position: np.ndarray, is_population: np.ndarray) -> np.ndarray:
+    """Root of the population's covariance, from differences of gradients at the centre of the frames."""
+    places = np.flatnonzero(is_population)
     step = 1e-3
-    for index in np.flatnonzero(~is_standard):
+    rows = []
+    for index in places:
         moved = position.copy()
         moved[index] += step
-        above = objective(moved)[1][index]
+        above = objective(moved)[1][places]
         moved[index] -= 2 * step
-        below = objective(moved)[1][index]
-        curvature = max((above - below) / (2 * step), 0.0)
-        spread[index] = min(_MOST_JITTER, 1.0 / np.sqrt(curvature + 1e-12))
-    return spread
+        rows.append((above - objective(moved)[1][places]) / (2 * step))
+    curvature = np.nan_to_num((np.array(rows) + np.array(rows).T) / 2)
+    size, vectors = np.linalg.eigh(curvature)
+    # A direction the data do not curve is as wide as a start should ever be.
+    return vectors / np.sqrt(np.maximum(size, 1.0 / _WIDEST**2))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from hierarchical_twin.graph.build import Model
 from hierarchical_twin.graph.evaluate import draw_outcomes, draw_prior
+from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.device import choose_place, float64_on
 
 _BAND = (5.0, 50.0, 95.0)

@@ -1,73 +1,64 @@
-"""The verb `sample`: from a model to a fit. Pilot, estimate, NUTS, unfolding, labels."""
+"""The verb `sample`: from a model to a fit. Pilot, estimate, chains, unfolding, labels."""
 
 from __future__ import annotations
 
 import json
-import platform
-import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from hashlib import sha256
+from contextlib import ExitStack
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
+import jaxlib
 import numpy as np
 
-from hierarchical_twin.dims import group_suffix
-from hierarchical_twin.errors import BackendError, Problem, SamplingError, nearest
-from hierarchical_twin.graph.build import Model
-from hierarchical_twin.inference.device import Place, choose_place, float64_on
+from hierarchical_twin.errors import BackendError, Problem, SamplingError
+from hierarchical_twin.graph.evaluate import log_density
+from hierarchical_twin.graph.model import Model
+from hierarchical_twin.inference.adaptation import learn, learned_from
+from hierarchical_twin.inference.cache import compilation_cache
+from hierarchical_twin.inference.checkpoint import GO_ON, open_checkpoint
+from hierarchical_twin.inference.device import Place, advice_on_scatter, choose_place, float64_on
 from hierarchical_twin.inference.draws import unfold_draws
+from hierarchical_twin.inference.estimate import announcement
 from hierarchical_twin.inference.fit import Fit
+from hierarchical_twin.inference.geometry import is_near_frames
+from hierarchical_twin.inference.keeper import Keeper
 from hierarchical_twin.inference.label import Record, label_draws
+from hierarchical_twin.inference.memory import available_bytes, check_memory, memory_needed
+from hierarchical_twin.inference.methods import Finished, prepare_run
 from hierarchical_twin.inference.no_pooling import no_pooling_estimates
-from hierarchical_twin.inference.nuts import Draws, Progress, Schedule, run_nuts
-from hierarchical_twin.inference.pilot import NOT_FINITE, Pilot, find_pilot, jittered_starts
-from hierarchical_twin.spec.write import write_spec
+from hierarchical_twin.inference.nuts import Draws, Progress, run_chains
+from hierarchical_twin.inference.pilot import NOT_FINITE, Pilot, draw_starts, find_pilot, sampled_model
+from hierarchical_twin.inference.provenance import provenance, timings
+from hierarchical_twin.inference.resume import describe_run, kept_pilot
+from hierarchical_twin.inference.settings import Schedule, Settings, check_settings, settle
+from hierarchical_twin.inference.summarise import check_patients, summarise_draws
+from hierarchical_twin.inference.trial import gradient_trial
 
-BACKENDS = ("numpyro", "pymc")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a run is likely to cost, said before it starts.
-
-    Attributes
-    ----------
-    parameters : int
-        Unconstrained coordinates.
-    gradient_seconds : float
-        Wall time of one gradient.
-    least_seconds, most_seconds : float
-        Sampling time if trajectories take 7, or 127, gradients; compiling is not in it.
-    """
-
-    parameters: int
-    gradient_seconds: float
-    least_seconds: float
-    most_seconds: float
-
-    def __str__(self) -> str:
-        gradient = f"{1e6 * self.gradient_seconds:,.0f} µs"
-        span = f"{_readable(self.least_seconds)} to {_readable(self.most_seconds)}"
-        return f"{self.parameters:,} parameters, {gradient} a gradient: about {span} of sampling"
+WARMUP, WARMUP_AGAIN = 400, 100
+"""Warm-up iterations by default: from a pilot, and from an old fit."""
 
 
 def sample(
     model: Model,
     *,
     backend: str = "numpyro",
+    method: str = "auto",
     chains: int = 4,
     draws: int = 1000,
-    warmup: int = 1000,
+    warmup: int | None = None,
+    thin: int = 1,
+    patients: str = "draws",
     seed: int = 0,
-    target_accept: float = 0.95,
+    target_accept: float | None = None,
     max_tree_depth: int = 10,
     device: str = "auto",
     workers: int | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    start_from: Fit | None = None,
     progress: bool = True,
     announce: Callable[[str], None] | None = None,
 ) -> Fit:
@@ -79,18 +70,36 @@ def sample(
         From `build`.
     backend : {"numpyro", "pymc"}
         Whose log density is sampled; the posterior is the same.
+    method : {"auto", "joint", "blocked", "marginal"}
+        ``joint``: one trajectory for the population and all effects. ``blocked``: NUTS for the
+        population, Metropolis moves for each patient. ``marginal``: NUTS with the effects integrated
+        out, then exact draws of each patient's. ``auto`` takes ``blocked`` for large cohorts whose
+        patients are nearly where a pilot fit puts them, and ``joint`` for all others.
     chains, draws, warmup : int
-        Draws are per chain, after `warmup` iterations of adaptation.
+        Draws are per chain, after `warmup` iterations of adaptation: 400, or 100 with `start_from`.
+    thin : int
+        Of the draws every `thin`-th is kept.
+    patients : {"draws", "summary"}
+        What is kept of each patient: draws, log likelihood and replicates, or statistics of the draws
+        (mean, SD, quantiles, R-hat, ESS), which take far less memory in large cohorts.
     seed : int
         The same seed gives the same draws, on any number of workers.
-    target_accept : float
-        Acceptance rate the step size is adapted to; higher is more careful and slower.
+    target_accept : float, optional
+        Acceptance rate the step size is adapted to; higher is more careful and slower. By default 0.95
+        for ``joint``, 0.9 for the others.
     max_tree_depth : int
         A trajectory has at most ``2**max_tree_depth - 1`` steps.
     device : {"auto", "cpu", "gpu"}
-        ``auto`` takes a GPU when JAX sees one.
+        ``auto`` tries both where JAX sees a GPU, takes the faster and says why.
     workers : int, optional
         Chains at once on a CPU; the cores available by default.
+    checkpoint : path, optional
+        A folder in which the run is saved every few seconds. Delete it once the fit is saved.
+    resume : bool
+        Go on with the unfinished run in `checkpoint`: the same call gives the draws, bit for bit, that it
+        would have given had nothing stopped it.
+    start_from : Fit, optional
+        A fit of the same spec, to other data: its posterior's shape is where adaptation starts.
     progress : bool
         Show a progress bar on standard error.
     announce : callable, optional
@@ -106,9 +115,10 @@ def sample(
     BackendError
         The backend or device is unknown or missing.
     SamplingError
-        The model has no finite density at its start, or a number is out of range.
+        The model has no finite density at its start, a number is out of range, `start_from` is a fit of
+        another spec, or `checkpoint` is damaged, in use, or of a run that was asked something else.
     KeyboardInterrupt
-        Ctrl-C before the first draw after warm-up, or a second one: nothing is kept.
+        Ctrl-C before the first draw after warm-up, or a second one: nothing is kept but the checkpoint.
 
     Notes
     -----
@@ -117,63 +127,103 @@ def sample(
     if not isinstance(model, Model):
         hint = "ht.build(spec, cohort) makes one"
         raise SamplingError(Problem("sample", f"a {type(model).__name__}", "a Model", hint))
-    schedule = _schedule(chains, draws, warmup, seed, target_accept, max_tree_depth)
+    if warmup is None:
+        warmup = WARMUP if start_from is None else WARMUP_AGAIN
+    schedule = Schedule(chains, warmup, draws, seed, thin)
+    settings = check_settings(schedule, backend, method, target_accept, max_tree_depth)
+    check_patients(patients)
     flat_log_density = _backend(backend)
-    place = choose_place(device, chains, workers)
+    old = None if start_from is None else learned_from(start_from, model)
+    tell = announce or (lambda line: None)
     clock = {"start": time.perf_counter()}
-    with float64_on(place):
-        pilot = find_pilot(model)
+    with ExitStack() as stack:
+        keep = stack.enter_context(open_checkpoint(checkpoint, resume=resume))
+        place = choose_place(keep.device(device), chains, workers)
+        stack.enter_context(compilation_cache(tell))
+        stack.enter_context(float64_on(place))
+        keep.begin(describe_run(model, settings, place, "none" if old is None else old.hash))
+        pilot = kept_pilot(keep, model, find_pilot)
         _check_start(pilot)
+        own = sampled_model(model, pilot)
+        settings = settle(settings, own, lambda: is_near_frames(own, pilot))
         clock["pilot"] = time.perf_counter()
-        if announce is not None:
-            announce(_announcement(pilot, schedule, place))
-        starts = jittered_starts(pilot, model, chains, seed)
+        memory, available = memory_needed(own, settings, patients, place.workers), available_bytes()
+        check_memory(memory, settings, patients, available)
+        tell(announcement(pilot, own, settings, place, memory, available))
+        run = prepare_run(flat_log_density, pilot, own, settings, old)
+        place = _tried_place(place, device, settings, pilot, own, tell)
+        stack.enter_context(float64_on(place))
         with _watcher(progress) as watch:
-            drawn = run_nuts(flat_log_density(model), starts, schedule, place=place, watch=watch)
-        if drawn.positions.shape[1] == 0:
-            raise KeyboardInterrupt("stopped during warm-up: there were no draws to keep")
-        if drawn.is_interrupted and announce is not None:
-            kept = f"the {drawn.positions.shape[1]:,} of {draws:,} draws that every chain has made"
-            announce(f"INTERRUPTED: keeping {kept}; Ctrl-C again gives them up")
+            drawn = run_chains(
+                run.kernel, run.starts, run.numbers, schedule, place=place, watch=watch, keep=keep
+            )
+        _check_drawn(drawn, schedule, keep, tell)
         clock["nuts"] = time.perf_counter()
-        unfolded = unfold_draws(model, drawn.positions, seed=seed)
-        alone = no_pooling_estimates(pilot, model, drawn.positions, unfolded.posterior)
+        record = _record(pilot, own, run.finish(drawn.positions), drawn.stats, patients=patients, seed=seed)
     clock["unfold"] = time.perf_counter()
-    record = Record(unfolded.posterior, drawn.stats, unfolded.log_likelihood, unfolded.replicates, alone)
     attributes = {
-        **_provenance(model, backend, place, schedule),
+        **provenance(own, settings, place),
+        "patients": patients,
         "is_interrupted": int(drawn.is_interrupted),
-        "timings": json.dumps(_timings(clock, drawn)),
+        "timings": json.dumps(timings(clock, drawn.seconds)),
     }
-    return Fit(label_draws(model, record, attributes))
+    return Fit(label_draws(own, record, attributes))
 
 
-def _schedule(
-    chains: int, draws: int, warmup: int, seed: int, target_accept: float, max_tree_depth: int
-) -> Schedule:
-    problems = [
-        Problem(f"sample {word}", repr(value), f"a whole number from {least} to {most}")
-        for word, value, least, most in (
-            ("chains", chains, 1, 10_000),
-            ("draws", draws, 1, 10_000_000),
-            ("warmup", warmup, 1, 10_000_000),
-            ("seed", seed, 0, 2**63 - 1),
-            ("max_tree_depth", max_tree_depth, 1, 20),
-        )
-        if not isinstance(value, int | np.integer) or not least <= value <= most
-    ]
-    if not isinstance(target_accept, float | int | np.floating) or not 0 < target_accept < 1:
-        problems.append(Problem("sample target_accept", repr(target_accept), "a number between 0 and 1"))
-    if problems:
-        raise SamplingError(problems)
-    return Schedule(chains, warmup, draws, int(seed), target_accept, max_tree_depth)
+def _record(
+    pilot: Pilot,
+    model: Model,
+    finished: Finished,
+    stats: Mapping[str, np.ndarray],
+    *,
+    patients: str,
+    seed: int,
+) -> Record:
+    """The draws by name, with all that is made from them."""
+    population = finished.population
+    learned = learn(model, population, stats)
+    if patients == "summary":
+        found = summarise_draws(model, population, finished.batches())
+        alone = no_pooling_estimates(pilot, model, population, found.population)
+        return Record(found.population, stats, {}, {}, alone, learned, finished.integrals(), found.patients)
+    named = unfold_draws(model, finished.flat(), seed=seed)
+    alone = no_pooling_estimates(pilot, model, population, named.posterior)
+    return Record(
+        named.posterior, stats, named.log_likelihood, named.replicates, alone, learned, finished.integrals()
+    )
 
 
-def _backend(name: str) -> Callable[[Model], Callable[[Any], Any]]:
-    if name not in BACKENDS:
-        raise BackendError(
-            Problem("backend", f"'{name}'", f"one of {', '.join(BACKENDS)}", nearest(name, BACKENDS))
-        )
+def _tried_place(
+    place: Place, device: str, settings: Settings, pilot: Pilot, model: Model, tell: Callable[[str], None]
+) -> Place:
+    """The device to sample on: for ``auto`` the faster in a trial, if there is more than one."""
+    chains = settings.schedule.chains
+    if device == "auto" and place.kind == "cpu":
+
+        def density(flat: Any, numbers: Any) -> Any:
+            return log_density(pilot.model.with_arrays(numbers))(flat)
+
+        points = draw_starts(pilot, chains, settings.schedule.seed)
+        trial = gradient_trial(density, pilot.model.numbers, points)
+        place = choose_place("auto", chains, place.workers, trial)
+    for line in (place.reason, advice_on_scatter(place, model.graph, jaxlib.__version__)):
+        if line:
+            tell(line)
+    return place
+
+
+def _check_drawn(drawn: Draws, schedule: Schedule, keep: Keeper, tell: Callable[[str], None]) -> None:
+    kept = drawn.positions.shape[1]
+    if drawn.is_interrupted and keep.is_kept:
+        tell(f"INTERRUPTED: the run is saved; {GO_ON} to all {schedule.kept:,} draws")
+    if kept == 0:
+        raise KeyboardInterrupt("stopped during warm-up: there were no draws to keep")
+    if drawn.is_interrupted:
+        said = f"the {kept:,} of {schedule.kept:,} draws that every chain has made"
+        tell(f"INTERRUPTED: keeping {said}; Ctrl-C again gives them up")
+
+
+def _backend(name: str) -> Callable[[Model], Callable[..., Any]]:
     try:
         return import_module(f"hierarchical_twin.backends.{name}").flat_log_density
     except ImportError as error:
@@ -194,27 +244,6 @@ def _check_start(pilot: Pilot) -> None:
     )
 
 
-def _announcement(pilot: Pilot, schedule: Schedule, place: Place) -> str:
-    gradients = schedule.chains * schedule.iterations / place.workers
-    estimate = Estimate(
-        pilot.position.size,
-        pilot.gradient_seconds,
-        7 * gradients * pilot.gradient_seconds,
-        127 * gradients * pilot.gradient_seconds,
-    )
-    at_once = f"{place.workers} at once on the {place.kind.upper()}"
-    plan = f"{schedule.chains} chains of {schedule.warmup} + {schedule.draws}, {at_once}, float64"
-    return f"{plan}; {estimate}"
-
-
-def _readable(seconds: float) -> str:
-    if seconds < 1:
-        return "under a second"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def _watcher(is_shown: bool) -> Any:
     from contextlib import nullcontext
 
@@ -224,58 +253,3 @@ def _watcher(is_shown: bool) -> Any:
     if not is_shown:
         return nullcontext(silent)
     return import_module("hierarchical_twin.inference.progress").progress_bar()
-
-
-def _provenance(model: Model, backend: str, place: Place, schedule: Schedule) -> dict[str, str | int | float]:
-    text = write_spec(model.spec)
-    packages = ("hierarchical_twin", "jax", "numpyro", "pymc", "arviz-stats", "xarray", "numpy")
-    return {
-        "spec": text,
-        "spec_hash": sha256(text.encode()).hexdigest(),
-        "data_hash": model.cohort.data_hash,
-        "data_source": model.cohort.report.source,
-        "data_report": str(model.cohort.report),
-        "seed": schedule.seed,
-        "backend": backend,
-        "device": place.kind,
-        "parameterization": json.dumps(sampled_parameterization(model)),
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": json.dumps(
-            {name: _version(name) for name in packages} | {"python": platform.python_version()}
-        ),
-        "max_tree_depth": schedule.max_tree_depth,
-        "target_accept": schedule.target_accept,
-        "warmup": schedule.warmup,
-        "command": " ".join(sys.argv[1:]),
-    }
-
-
-def sampled_parameterization(model: Model) -> dict[str, dict[str, str]]:
-    """How each random effect of a built model is sampled: group to effect to ``centered`` or not."""
-    sampled = {node.name for node in model.graph.samples}
-    return {
-        group: {
-            effect.label: "centered"
-            if f"centered_{effect.label}{group_suffix(group)}" in sampled
-            else "noncentered"
-            for effect in effects
-        }
-        for group, effects in model.cohort.effects.items()
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _timings(clock: Mapping[str, float], drawn: Draws) -> dict[str, float]:
-    return {
-        "pilot": clock["pilot"] - clock["start"],
-        "compile": drawn.seconds["compile"],
-        "sample": drawn.seconds["sample"],
-        "unfold": clock["unfold"] - clock["nuts"],
-        "gradients": drawn.seconds["gradients"],
-    }

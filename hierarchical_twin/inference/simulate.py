@@ -11,8 +11,9 @@ import pandas as pd
 
 from hierarchical_twin.cohort.arrays import hash_data
 from hierarchical_twin.errors import Problem, SamplingError, nearest
-from hierarchical_twin.graph.build import Model, build
+from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.evaluate import draw_outcomes, draw_prior, reported_values
+from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.device import choose_place, float64_on
 
 

@@ -26,14 +26,15 @@ def exponential_growth(time: PerRecord, *, V_0: Parameter, r: Parameter) -> dict
     Returns
     -------
     dict
-        ``V`` : array [patient, time], tumor size.
+        ``V`` : array [patient, time], tumor size; ``log_V`` its logarithm.
 
     References
     ----------
     Collins VP, Loeffler RK, Tivey H (1956). Observations on growth rates of human tumors.
     American Journal of Roentgenology 76:988-1000.
     """
-    return {"V": V_0 * jnp.exp(r * time)}
+    log_volume = jnp.log(V_0) + r * time
+    return {"V": jnp.exp(log_volume), "log_V": log_volume}
 
 
 def logistic_growth(time: PerRecord, *, V_0: Parameter, r: Parameter, K: Parameter) -> dict[str, PerRecord]:
@@ -88,7 +89,7 @@ def gompertz_growth(time: PerRecord, *, V_0: Parameter, r: Parameter, a: Paramet
     Returns
     -------
     dict
-        ``V`` : array [patient, time], tumor size.
+        ``V`` : array [patient, time], tumor size; ``log_V`` its logarithm.
 
     References
     ----------
@@ -97,7 +98,8 @@ def gompertz_growth(time: PerRecord, *, V_0: Parameter, r: Parameter, a: Paramet
     Norton L (1988). A Gompertzian model of human breast cancer growth. Cancer Res 48:7067-7071.
     """
     mean_decay = phi(1, a * time)[0]
-    return {"V": V_0 * jnp.exp(r * time * mean_decay)}
+    log_volume = jnp.log(V_0) + r * time * mean_decay
+    return {"V": jnp.exp(log_volume), "log_V": log_volume}
 
 
 def doubling_time(r: Parameter) -> Elementwise:

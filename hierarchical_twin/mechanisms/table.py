@@ -97,6 +97,8 @@ class Mechanism:
         Parameter that delays every dose; empty where there is none.
     options : mapping
         Option name to its accepted words, the default first.
+    log_outputs : mapping
+        Output to the name under which the solution also gives its logarithm, where that is simpler.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Mechanism:
     outputs: Mapping[str, OutputWords]
     inputs: Mapping[str, InputWords] = field(default_factory=dict)
     derived: Mapping[str, DerivedWords] = field(default_factory=dict)
+    log_outputs: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     has_time: bool = True
     has_doses: bool = False
@@ -166,6 +169,7 @@ _DECLARED = (
         parameters={"V_0": _V_0, "r": ParameterWords("1/time", "real", "growth rate")},
         outputs=_V,
         derived=_DOUBLING,
+        log_outputs={"V": "log_V"},
     ),
     Mechanism(
         name="logistic_growth",
@@ -194,6 +198,7 @@ _DECLARED = (
         },
         outputs=_V,
         derived={"plateau_ratio": DerivedWords("1", ("r", "a"), "final size over initial size, exp(r/a)")},
+        log_outputs={"V": "log_V"},
     ),
     Mechanism(
         name="prodrug_activation",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from hierarchical_twin.analysis.files import write_table, written_whole
-from hierarchical_twin.dims import NO_POOLING
+from hierarchical_twin.dims import NO_POOLING, OBSERVED_DATA, POSTERIOR_PREDICTIVE
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.report.figures import (
     count_pages,
@@ -16,10 +17,11 @@ from hierarchical_twin.report.figures import (
 )
 
 _MOST_PAGES = 4
+_NO_DRAWS = "this fit keeps statistics of patients, not draws: patients='draws' keeps them"
 _PICTURES = ("shrinkage.svg", "forest_*.svg", "patients_*.svg")
 
 
-def write_folder(fit: Fit, folder: Path) -> list[Path]:
+def write_folder(fit: Fit, folder: Path, tell: Callable[[str], None] | None = None) -> list[Path]:
     """Write a fit's tables, verdict, spec and pictures.
 
     Parameters
@@ -27,6 +29,8 @@ def write_folder(fit: Fit, folder: Path) -> list[Path]:
     fit : Fit
     folder : Path
         Exists; older files of the same names are replaced.
+    tell : callable, optional
+        Called with a line of text for what this fit does not have the draws for.
 
     Returns
     -------
@@ -52,7 +56,12 @@ def write_folder(fit: Fit, folder: Path) -> list[Path]:
             written.append(
                 save_figure(forest_figure(fit, str(parameter)), folder / f"forest_{parameter}.svg")
             )
-    for outcome in tree["observed_data"].data_vars:
+    outcomes = tree[OBSERVED_DATA].data_vars
+    if POSTERIOR_PREDICTIVE not in tree.children:
+        if tell is not None:
+            tell(f"not drawn: patients_{', patients_'.join(map(str, outcomes))} ({_NO_DRAWS})")
+        return written
+    for outcome in outcomes:
         for page in range(1, min(count_pages(fit, str(outcome)), _MOST_PAGES) + 1):
             name = f"patients_{outcome}.svg" if page == 1 else f"patients_{outcome}_{page}.svg"
             written.append(save_figure(patients_figure(fit, str(outcome), page=page), folder / name))

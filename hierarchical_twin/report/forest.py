@@ -14,12 +14,14 @@ from hierarchical_twin.analysis.intervals import (
     Summary,
     choose_patient_variables,
     interval_words,
+    patient_estimates,
     summarise,
 )
 from hierarchical_twin.analysis.variables import (
     elements_of,
     labels_of,
     links_of,
+    patients_of,
     posterior_of,
     unit_of,
     units_of,
@@ -32,8 +34,10 @@ from hierarchical_twin.report.style import (
     Words,
     add_legend,
     calm,
+    choose_shown,
     log_axis,
     new_figure,
+    shown_words,
     with_unit,
 )
 
@@ -46,18 +50,18 @@ def forest_figure(
 ) -> Figure:
     """Every patient's interval of one parameter or derived quantity.
 
-    Patients are named up to sixty of them; beyond that they are only sorted.
+    Patients are named up to sixty of them; beyond that they are only sorted; of very many, some are shown.
 
     Raises
     ------
     SamplingError
         The fit has no such quantity, or the probability or kind is unknown.
     """
-    posterior = posterior_of(fit.tree)
-    (name,) = choose_patient_variables(posterior, parameter)
+    posterior, own = posterior_of(fit.tree), patients_of(fit.tree)
+    (name,) = choose_patient_variables(own, parameter)
     links, units = links_of(fit.tree), units_of(fit.tree)
-    summary = summarise(elements_of(posterior, name).draws, prob=prob, kind=kind)
-    patients = labels_of(posterior, PATIENT)
+    summary = patient_estimates(fit.tree, name, prob=prob, kind=kind)
+    patients = labels_of(own, PATIENT)
     typical = None
     if f"{name}_typical" in posterior:
         typical = summarise(elements_of(posterior, f"{name}_typical").draws, prob=prob, kind=kind)
@@ -65,6 +69,7 @@ def forest_figure(
     caption = f"Patients are sorted by posterior median. Lines: {words} of each patient."
     if typical is not None:
         caption += f" Band: {words} of the typical value, at the reference covariates."
+    caption += shown_words(len(patients), "evenly spaced in this order")
     rows = min(len(patients), _MOST_NAMED)
     title = f"{name} of {len(patients):,} patients"
     figure = new_figure(_WIDTH, _FRAME + _ROW * max(rows, 6), Words(title, caption))
@@ -86,6 +91,7 @@ def forest_figure(
 
 def _patient_lines(axes: Axes, summary: Summary, patients: tuple[str, ...]) -> list[Artist]:
     order = np.argsort(summary.median, kind="stable")
+    total, order = len(order), order[choose_shown(len(order))]
     rows = np.arange(len(order))
     is_named = len(order) <= _MOST_NAMED
     width, size = (2.0, 4.8) if is_named else (0.6, 1.4)
@@ -96,7 +102,7 @@ def _patient_lines(axes: Axes, summary: Summary, patients: tuple[str, ...]) -> l
         axes.set_yticks(rows, [patients[place] for place in order])
     else:
         axes.set_yticks([])
-        axes.set_ylabel(f"{len(order):,} patients, sorted")
+        axes.set_ylabel(f"{total:,} patients, sorted")
     return [
         Line2D(
             [],

@@ -69,12 +69,12 @@ def patients_figure(
         No such outcome or page, or the fit holds no posterior predictive draws.
     """
     outcome = _choose_outcome(fit.tree, outcome)
-    rows = _observed_rows(fit, outcome, prob)
-    patients = tuple(dict.fromkeys(rows.patient.tolist()))
+    patients = tuple(dict.fromkeys(_row_patients(fit, outcome).tolist()))
     pages = _pages(len(patients))
     if page not in range(1, pages + 1):
         raise SamplingError(Problem("page", repr(page), f"a page from 1 to {pages}"))
     shown = patients[(page - 1) * PATIENTS_PER_PAGE : page * PATIENTS_PER_PAGE]
+    rows = _observed_rows(fit, outcome, prob, shown)
     columns = min(len(shown), 6 if len(shown) > 12 else 4)
     lines = -(-len(shown) // columns)
     caption = (
@@ -133,9 +133,15 @@ def _choose_outcome(tree: xr.DataTree, outcome: str | None) -> str:
     return outcome
 
 
-def _observed_rows(fit: Fit, outcome: str, prob: float) -> _Rows:
-    observed = fit.tree[OBSERVED_DATA].to_dataset()[outcome]
-    predictive = fit.tree[POSTERIOR_PREDICTIVE].to_dataset()[outcome]
+def _row_patients(fit: Fit, outcome: str) -> np.ndarray:
+    return fit.tree[OBSERVED_DATA].to_dataset()[f"patient_{outcome}"].values.astype(str)
+
+
+def _observed_rows(fit: Fit, outcome: str, prob: float, patients: tuple[str, ...]) -> _Rows:
+    """The rows of some patients; only their draws are looked at."""
+    chosen = {observation_dim(outcome): np.flatnonzero(np.isin(_row_patients(fit, outcome), patients))}
+    observed = fit.tree[OBSERVED_DATA].to_dataset()[outcome].isel(chosen)
+    predictive = fit.tree[POSTERIOR_PREDICTIVE].to_dataset()[outcome].isel(chosen)
     draws = predictive.transpose(CHAIN, DRAW, observation_dim(outcome)).values
     word, coordinate = _coordinate(observed, outcome)
     has_time = word == "time"

@@ -16,16 +16,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.special import expit, logit
 
+from hierarchical_twin.analysis.intervals import DEFAULT_PROB, patient_estimates
 from hierarchical_twin.analysis.variables import (
     effect_groups,
-    elements_of,
     labels_of,
     links_of,
+    patient_variables,
+    patients_of,
     posterior_of,
+    summary_of,
     unit_of,
     units_of,
 )
-from hierarchical_twin.dims import NO_POOLING, PATIENT
+from hierarchical_twin.dims import CHAIN, DRAW, NO_POOLING, PATIENT, STATISTIC
 from hierarchical_twin.errors import Problem, SamplingError, nearest
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.report.style import (
@@ -37,8 +40,10 @@ from hierarchical_twin.report.style import (
     Words,
     add_legend,
     calm,
+    choose_shown,
     log_axis,
     new_figure,
+    shown_words,
     with_unit,
 )
 
@@ -73,7 +78,7 @@ def shrinkage_figure(fit: Fit, parameters: str | Sequence[str] | None = None) ->
         The fit holds no unpooled estimates, or not of such a parameter.
     """
     journeys = tuple(_journey(fit, name) for name in _choose(fit, parameters))
-    return _plane(fit, *journeys) if len(journeys) == 2 else _strips(journeys)
+    return _plane(fit, *journeys) if len(journeys) == 2 else _strips(fit, journeys)
 
 
 def _choose(fit: Fit, parameters: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -81,8 +86,8 @@ def _choose(fit: Fit, parameters: str | Sequence[str] | None) -> tuple[str, ...]
         raise SamplingError(
             Problem("fit", f"no group '{NO_POOLING}'", "a fit with estimates without pooling")
         )
-    posterior = posterior_of(fit.tree)
-    known = tuple(str(name) for name in fit.tree[NO_POOLING].data_vars if name in posterior)
+    patients = patient_variables(patients_of(fit.tree))
+    known = tuple(str(name) for name in fit.tree[NO_POOLING].data_vars if name in patients)
     asked = (
         known if parameters is None else (parameters,) if isinstance(parameters, str) else tuple(parameters)
     )
@@ -97,29 +102,39 @@ def _choose(fit: Fit, parameters: str | Sequence[str] | None) -> tuple[str, ...]
 
 
 def _journey(fit: Fit, parameter: str) -> _Journey:
-    posterior, links = posterior_of(fit.tree), links_of(fit.tree)
-    own = fit.tree[NO_POOLING].to_dataset()[parameter]
+    links, patients = links_of(fit.tree), patients_of(fit.tree)[PATIENT]
+    own = fit.tree[NO_POOLING].to_dataset()[parameter].sel({PATIENT: patients})
     link = links.get(parameter, "identity")
+    shown = choose_shown(patients.size)
+    pooled = patient_estimates(fit.tree, parameter, prob=DEFAULT_PROB, kind="equal-tailed").median
     return _Journey(
         parameter=parameter,
         label=with_unit(parameter, unit_of(parameter, units_of(fit.tree), links)),
         link=link,
-        own=np.asarray(own.sel({PATIENT: posterior[PATIENT]}).values, dtype=np.float64),
-        pooled=np.median(elements_of(posterior, parameter).draws, axis=(0, 1)),
-        population=_population_value(posterior, parameter, link),
+        own=np.asarray(own.values, dtype=np.float64)[shown],
+        pooled=pooled[shown],
+        population=_population_value(fit, parameter, link, shown),
     )
 
 
-def _population_value(posterior: xr.Dataset, parameter: str, link: str) -> np.ndarray:
-    """Each patient's value with their own effect at zero: where they would go without data."""
-    values = elements_of(posterior, parameter).draws
+def _population_value(fit: Fit, parameter: str, link: str, shown: np.ndarray) -> np.ndarray:
+    """Each patient's value with their own effect at zero: where they would go without data.
+
+    Without patients' draws: the difference of medians on the link's scale for the median difference.
+    """
     forward, back = _LINKS[link]
-    for group in effect_groups(posterior):
-        if group.group == PATIENT and parameter in labels_of(posterior, group.effect_dim):
-            eta = posterior[group.eta].sel({group.effect_dim: parameter}).transpose("chain", "draw", PATIENT)
-            return np.median(back(forward(values) - eta.values), axis=(0, 1))
-    typical = np.median(posterior[f"{parameter}_typical"].values)
-    return np.full(values.shape[2], typical)
+    posterior = posterior_of(fit.tree)
+    for group in effect_groups(fit.tree):
+        if group.group != PATIENT or parameter not in labels_of(posterior, group.effect_dim):
+            continue
+        own, summary = patients_of(fit.tree).isel({PATIENT: shown}), summary_of(fit.tree)
+        eta = own[group.eta].sel({group.effect_dim: parameter})
+        if summary is not None:
+            middle = {STATISTIC: "q50"}
+            return back(forward(own[parameter].sel(middle).values) - eta.sel(middle).values)
+        values = own[parameter].transpose(CHAIN, DRAW, PATIENT).values
+        return np.median(back(forward(values) - eta.transpose(CHAIN, DRAW, PATIENT).values), axis=(0, 1))
+    return np.full(len(shown), np.median(posterior[f"{parameter}_typical"].values))
 
 
 def _plane(fit: Fit, across: _Journey, up: _Journey) -> Figure:
@@ -133,7 +148,7 @@ def _plane(fit: Fit, across: _Journey, up: _Journey) -> Figure:
     if contours:
         shares = " and ".join(f"{100 * share:.0f}%" for share in _SPREADS)
         caption += f" Contours hold {shares} of the population at the posterior median."
-    caption += _outside_words(int(outside))
+    caption += _outside_words(int(outside)) + _shown_words(fit)
     words = Words(f"Shrinkage of {across.parameter} and {up.parameter}", caption)
     figure = new_figure(6.6, 6.0, words)
     axes = figure.subplots()
@@ -156,7 +171,7 @@ def _plane(fit: Fit, across: _Journey, up: _Journey) -> Figure:
     return figure
 
 
-def _strips(journeys: tuple[_Journey, ...]) -> Figure:
+def _strips(fit: Fit, journeys: tuple[_Journey, ...]) -> Figure:
     limits = [_limits(journey) for journey in journeys]
     outside = sum(
         int(_is_outside(journey.own, limit).sum()) for journey, limit in zip(journeys, limits, strict=True)
@@ -165,6 +180,7 @@ def _strips(journeys: tuple[_Journey, ...]) -> Figure:
         "Each line is one patient: the estimate from their own data (the pull of the population all but "
         "removed), the posterior median, and the population value at their covariates."
         + _outside_words(outside)
+        + _shown_words(fit)
     )
     names = ", ".join(journey.parameter for journey in journeys)
     figure = new_figure(6.6, 1.5 + 1.75 * len(journeys), Words(f"Shrinkage of {names}", caption))
@@ -224,10 +240,14 @@ def _outside_words(count: int) -> str:
     return f" {whose} missing or outside the frame."
 
 
+def _shown_words(fit: Fit) -> str:
+    return shown_words(patients_of(fit.tree).sizes[PATIENT], "evenly spaced in their order")
+
+
 def _population_contours(fit: Fit, across: _Journey, up: _Journey) -> list[tuple[np.ndarray, np.ndarray]]:
     """Contours of the population's distribution around the typical patient, natural scale."""
     posterior = posterior_of(fit.tree)
-    group = next((group for group in effect_groups(posterior) if group.group == PATIENT), None)
+    group = next((group for group in effect_groups(fit.tree) if group.group == PATIENT), None)
     pair = [across.parameter, up.parameter]
     typical_names = [f"{name}_typical" for name in pair]
     if group is None or not set(pair) <= set(labels_of(posterior, group.effect_dim)):

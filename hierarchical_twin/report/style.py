@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -32,12 +33,25 @@ _INCH_TITLE, _INCH_CAPTION_LINE, _INCH_EDGE = 0.62, 0.17, 0.12
 _CHARACTERS_PER_INCH = 16.5
 
 
+_MOST_SHOWN = 2_000
+
+
 @dataclass(frozen=True)
 class Words:
     """The text around a picture."""
 
     title: str
     caption: str
+
+
+def choose_shown(patients: int) -> np.ndarray:
+    """Places of the patients a picture shows: all, or some that are evenly spaced among very many."""
+    return np.linspace(0, patients - 1, min(patients, _MOST_SHOWN)).round().astype(int)
+
+
+def shown_words(patients: int, spacing: str) -> str:
+    """What a caption says where not all patients are shown; nothing where they are."""
+    return "" if patients <= _MOST_SHOWN else f" Shown: {_MOST_SHOWN:,} of {patients:,} patients, {spacing}."
 
 
 def new_figure(width: float, height: float, words: Words) -> Figure:

@@ -182,7 +182,7 @@ def _parameterization(declared: RandomEffects, labels: list[str]) -> str:
     if isinstance(declared.parameterization, str):
         return declared.parameterization
     each = declared.parameterization
-    return ", ".join(f"{label}: {each.get(label, 'noncentered')}" for label in labels)
+    return ", ".join(f"{label}: {each.get(label, 'auto')}" for label in labels)
 
 
 def _priors(spec: Spec) -> list[str]:

@@ -43,7 +43,7 @@ PriorText = Annotated[
 ]
 ErrorName = Literal["normal", "lognormal", "proportional", "combined", "student_t", "beta", "binomial"]
 LinkName = Literal["log", "logit", "identity"]
-ParameterizationName = Literal["noncentered", "centered"]
+ParameterizationName = Literal["auto", "informed", "noncentered", "centered"]
 InterpolationName = Literal["linear", "locf", "nocb"]
 
 
@@ -145,8 +145,9 @@ class RandomEffects(Words):
     """Prior of every effect's standard deviation on the link scale, or one for each effect (`r`, `r:age`)."""
     correlation: PriorText | None = None
     """LKJ prior of the effects' correlation matrix. Left out: effects are independent."""
-    parameterization: ParameterizationOrEach = "noncentered"
-    """How effects are sampled: the posterior is the same, the sampler's work is not."""
+    parameterization: ParameterizationOrEach = "auto"
+    """How effects are sampled: the posterior is the same, the sampler's work is not. `auto` and `informed`
+    measure each patient's effects from where a pilot fit of their own data puts them."""
 
 
 class StandardError(Words):

@@ -89,7 +89,7 @@ ERRORS: Mapping[str, ErrorWords] = {
     "binomial": ErrorWords(("trials",), (), "count", "y ~ Binomial(trials, f)"),
 }
 
-PARAMETERIZATIONS = ("noncentered", "centered")
+PARAMETERIZATIONS = ("auto", "informed", "noncentered", "centered")
 """How random effects are sampled; where a spec says nothing, the first."""
 
 FORMULA_FUNCTIONS = (

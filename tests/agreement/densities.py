@@ -13,7 +13,9 @@ import numpy as np
 from hierarchical_twin.backends import numpyro, pymc
 from hierarchical_twin.cohort import Cohort
 from hierarchical_twin.graph import evaluate
-from hierarchical_twin.graph.build import Model, build
+from hierarchical_twin.graph.build import build
+from hierarchical_twin.graph.information import Information
+from hierarchical_twin.graph.model import Model
 from hierarchical_twin.spec.population import effects_of
 from hierarchical_twin.spec.schema import Spec
 
@@ -25,6 +27,14 @@ BACKENDS: dict[str, Callable[[Model], Density]] = {
 TOLERANCE = 1e-8
 # Compiling is most of the time of these tests, and unoptimized code computes the same numbers.
 QUICKLY = {"xla_backend_optimization_level": 0}
+MIXTURES = {
+    "mixed": ("centered", "noncentered"),
+    "mixed_other": ("noncentered", "centered"),
+    "informed_centered": ("informed", "centered"),
+    "noncentered_informed": ("noncentered", "informed"),
+}
+"""Choices that sample effects in two ways, in turn."""
+OUTER = ("centered", "noncentered")
 
 
 @dataclass(frozen=True)
@@ -39,27 +49,58 @@ class Disagreement:
     gradient: float
 
 
+def random_information(spec: Spec, cohort: Cohort, *, seed: int = 0) -> Information:
+    """Curvature and scores that no data gave: exactness must not hang on their being right.
+
+    The first patient's data are flat; outer levels are centred and not in turn.
+    """
+    generator = np.random.default_rng(seed)
+    parameters = tuple(name for name, words in spec.parameters.items() if words.typical is not None)
+    size, patients = len(parameters), cohort.size("patient")
+    curvature, score = {}, {}
+    for outcome in spec.observations:
+        root = generator.normal(scale=0.5, size=(size, size, patients)) * (np.arange(patients) > 0)
+        curvature[outcome] = np.einsum("ikp,jkp->ijp", root, root)
+        score[outcome] = generator.normal(size=(size, patients)) * (np.arange(patients) > 0)
+    outer = {
+        group: {effect.label: OUTER[place % 2] for place, effect in enumerate(effects)}
+        for group, effects in cohort.effects.items()
+        if group != "patient"
+    }
+    return Information(parameters, curvature, score, fallbacks=1, outer=outer)
+
+
 def with_choice(spec: Spec, cohort: Cohort, choice: str) -> Model:
-    """The model as declared, with every effect sampled one way, or with the two ways in turn."""
+    """The model as declared, with every effect sampled one way, or with two ways in turn.
+
+    What is informed has random information, or under `blank` none.
+    """
     if choice == "own":
         return build(spec, cohort)
-    if not choice.startswith("mixed"):
-        return build(spec, cohort, parameterization=choice)
-    ways = ("centered", "noncentered") if choice == "mixed" else ("noncentered", "centered")
-    groups = {}
+    known = random_information(spec, cohort)
+    if choice == "blank":
+        return build(spec, cohort, parameterization="informed", information=known.blank())
+    if choice not in MIXTURES:
+        own = known if choice == "informed" else None
+        return build(spec, cohort, parameterization=choice, information=own)
+    ways, groups = MIXTURES[choice], {}
     for group, declared in spec.random_effects.items():
         each = {effect.label: ways[place % 2] for place, effect in enumerate(cohort.effects[group])}
         groups[group] = declared.model_copy(update={"parameterization": each})
-    return build(spec.model_copy(update={"random_effects": groups}), cohort)
+    mixed = spec.model_copy(update={"random_effects": groups})
+    return build(mixed, cohort, information=known if "informed" in ways else None)
 
 
 def choices_of(spec: Spec) -> tuple[str, ...]:
     """The spec's own choice and every other that gives another graph; one effect cannot be mixed."""
     declared = [group.parameterization for group in spec.random_effects.values()]
-    own = {way for given in declared for way in (given.values() if isinstance(given, dict) else (given,))}
+    given = {way for each in declared for way in (each.values() if isinstance(each, dict) else (each,))}
+    # Without information, what would be informed is non-centred.
+    own = {"noncentered" if way in ("auto", "informed") else way for way in given}
     others = tuple(way for way in ("noncentered", "centered") if declared and own != {way})
     is_mixable = any(len(effects) > 1 for effects in effects_of(spec).values())
-    return ("own", *others, *(("mixed", "mixed_other") if is_mixable else ()))
+    informed = ("informed", "blank") if declared else ()
+    return ("own", *others, *informed, *(MIXTURES if is_mixable else ()))
 
 
 def points(model: Model, *, seed: int = 0) -> np.ndarray:

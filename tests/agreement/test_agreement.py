@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hierarchical_twin.cohort import Cohort, read_cohort
-from hierarchical_twin.graph.build import Model
+from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.nodes import Sample, Solve
 from hierarchical_twin.mechanisms import MECHANISMS
 from hierarchical_twin.spec import read_spec
@@ -24,6 +24,16 @@ from .shipped import TABLES
 
 HEAVY = ("glucose_minimal_model", "prodrug_activation")
 """Mechanisms that take seconds to compile."""
+LIGHT = ("centered", "mixed", "informed_centered")
+"""Choices tried every time where the mechanism is light, beside the spec's own and the informed one."""
+INFORMED = {
+    ("sites", "informed"),
+    ("sites", "noncentered_informed"),
+    ("traits", "informed"),
+    ("errors", "informed"),
+    ("gompertz", "blank"),
+}
+"""Slopes, an outer level and a mixture of ways; every error model; nothing known."""
 
 
 @lru_cache
@@ -44,20 +54,20 @@ def model_of(name: str, choice: str = "own") -> Model:
 
 
 def shipped_rows() -> Iterator[Any]:
-    """Every shipped spec with a table, in every parameterization; some mixtures are slow."""
+    """Every shipped spec with a table, in every parameterization; some of them slow."""
     for name in sorted(set(TABLES) & set(shipped_specs())):
         for choice in choices_of(spec_of(name)):
-            is_slow = choice == "mixed_other" or (name in HEAVY and choice == "mixed")
-            marks = (pytest.mark.slow,) if is_slow else ()
+            is_fast = choice in ("own", "informed") or (name not in HEAVY and choice in LIGHT)
+            marks = () if is_fast else (pytest.mark.slow,)
             yield pytest.param(name, choice, id=f"{name}-{choice}", marks=marks)
 
 
 def declared_rows() -> Iterator[Any]:
-    """Every written spec in its own parameterization, and slowly in the others."""
+    """Every written spec in its own parameterization, some informed, and slowly in the others."""
     for name in DECLARED:
         for choice in choices_of(spec_of(name)):
             is_fast = choice == "own" and name not in ("glucose", "bolus")
-            marks = () if is_fast else (pytest.mark.slow,)
+            marks = () if is_fast or (name, choice) in INFORMED else (pytest.mark.slow,)
             yield pytest.param(name, choice, id=f"{name}-{choice}", marks=marks)
 
 

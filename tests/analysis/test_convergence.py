@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from arviz_stats.base import array_stats
 
-from hierarchical_twin.analysis.convergence import convergence, energy_bfmi, mcse_mean
+from hierarchical_twin.analysis.convergence import convergence, energy_bfmi
 
 
 def autoregressive(shape, rho, seed=0):
@@ -29,7 +29,7 @@ def test_equal_to_arviz(size, rho, has_ties):
         tail = array_stats.ess(patients_first, method="tail", prob=(0.05, 0.95))
         np.testing.assert_allclose(found.ess_bulk, bulk, rtol=1e-9)
         np.testing.assert_allclose(found.ess_tail, tail, rtol=1e-9)
-        np.testing.assert_allclose(mcse_mean(draws), array_stats.mcse(patients_first), rtol=1e-9)
+        np.testing.assert_allclose(found.mcse, array_stats.mcse(patients_first), rtol=1e-9)
 
 
 def test_one_chain_has_ess_but_no_rhat():
@@ -46,6 +46,9 @@ def test_constant_rounding_noise_and_nan_are_not_assessed():
     found = convergence(draws)
     assert np.isnan(found.rhat).tolist() == [True, True, True, False]
     assert np.isnan(found.ess_tail).tolist() == [True, True, True, False]
+    assert np.isnan(found.mcse).tolist() == [True, True, True, False]
+    assert found.is_finite.tolist() == [True, True, False, True]
+    assert found.is_constant.tolist() == [True, True, False, False]
 
 
 def test_chains_each_stuck_elsewhere_have_a_huge_rhat():

@@ -9,11 +9,14 @@ import numpy as np
 import numpyro
 import pytest
 from agreement.declared import DECLARED
+from agreement.densities import with_choice
 from agreement.shipped import TABLES
 from numpyro import handlers
+from numpyro.distributions import biject_to
 from numpyro.infer import MCMC, NUTS, Predictive
+from scipy import stats
 
-from hierarchical_twin.backends.numpyro import DISTRIBUTIONS, to_numpyro
+from hierarchical_twin.backends.numpyro import DISTRIBUTIONS, model_function, to_numpyro
 from hierarchical_twin.cohort import read_cohort
 from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.distributions import DISTRIBUTIONS as ORACLE
@@ -46,6 +49,29 @@ def test_sites_are_the_graph_s(name: str) -> None:
         assert sites[node.name]["value"].shape == model.shape(node.dims)
     for outcome in outcomes:
         np.testing.assert_array_equal(sites[outcome]["value"], model.cohort.arrays[f"observed_{outcome}"])
+
+
+def test_a_framed_normal_is_a_normal_in_coordinates_of_its_own() -> None:
+    """Draws and density are the normal's; the way to the real line is the frame's."""
+    center, scale = np.array([20.0, -7.0]), np.array([0.01, 3.0])
+    framed = DISTRIBUTIONS["FramedNormal"](mean=1.5, sd=0.5, center=center, scale=scale)
+    drawn = framed.sample(jax.random.PRNGKey(0), (4000,))
+    np.testing.assert_allclose(drawn.mean(axis=0), 1.5, atol=0.05)
+    np.testing.assert_allclose(drawn.std(axis=0), 0.5, atol=0.03)
+    place = np.array([1.0, 2.5])
+    np.testing.assert_allclose(framed.log_prob(place), stats.norm(1.5, 0.5).logpdf(place), rtol=1e-12)
+    transform = biject_to(framed.support)
+    np.testing.assert_allclose(transform.inv(place), (place - center) / scale, rtol=1e-12)
+    jacobian = transform.log_abs_det_jacobian(transform.inv(place), place)
+    np.testing.assert_allclose(jacobian, np.log(scale), rtol=1e-12)
+
+
+def test_informed_effects_are_drawn_from_their_prior() -> None:
+    program = model_function(with_choice(DECLARED["sites"].spec, DECLARED["sites"].cohort, "informed"))
+    drawn = Predictive(program, num_samples=500, condition_deterministic=True)(jax.random.PRNGKey(0))
+    standard = np.asarray(drawn["eta"]) / np.asarray(drawn["omega"])[:, None, :]
+    np.testing.assert_allclose(standard.mean(axis=(0, 1)), 0.0, atol=0.15)
+    np.testing.assert_allclose(standard.std(axis=(0, 1)), 1.0, atol=0.1)
 
 
 def test_predictive_draws_the_prior() -> None:

@@ -13,16 +13,17 @@ import pymc as pm
 import pytensor.tensor as pt
 import pytest
 from agreement.declared import DECLARED
-from agreement.densities import QUICKLY
+from agreement.densities import QUICKLY, with_choice
 from pymc.sampling.jax import get_jaxified_graph
-from scipy import special
+from scipy import special, stats
 
 from hierarchical_twin.backends.pymc import DISTRIBUTIONS, _log_ndtr, pymc_model, to_pymc
-from hierarchical_twin.graph.build import Model, build
+from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.distributions import DISTRIBUTIONS as ORACLE
+from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.nodes import Compute
 
-NAMES = pytest.mark.parametrize("name", ["sites", "traits", "errors", "bolus"])
+NAMES = pytest.mark.parametrize("name", ["sites", "traits", "errors", "bolus", "informed"])
 # PyTensor's default linker runs the JAX mechanism outside of Numba, which it says once for each program.
 pytestmark = pytest.mark.filterwarnings("ignore:Numba will use object mode to run JAXOp:UserWarning")
 
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Numba will use object mode to ru
 def programs() -> dict[str, tuple[Model, pm.Model]]:
     """Built models and their PyMC programs."""
     models = {name: build(declared.spec, declared.cohort) for name, declared in DECLARED.items()}
+    models["informed"] = with_choice(DECLARED["sites"].spec, DECLARED["sites"].cohort, "informed")
     return {name: (model, pymc_model(model)) for name, model in models.items()}
 
 
@@ -70,7 +72,7 @@ def test_observed_values_are_the_rows(programs, name: str) -> None:
         np.testing.assert_allclose(program.rvs_to_values[variable].eval(), expected)
 
 
-@pytest.mark.parametrize("name", ["sites", "bolus"])
+@pytest.mark.parametrize("name", ["sites", "bolus", "informed"])
 def test_prior_predictive(programs, name: str) -> None:
     model, program = programs[name]
     quickly = {"mode": "FAST_COMPILE"}
@@ -83,6 +85,35 @@ def test_prior_predictive(programs, name: str) -> None:
     for outcome in model.spec.observations:
         assert replicates[outcome].dims == ("chain", "draw", f"observation_{outcome}")
         assert np.isfinite(replicates[outcome]).all()
+
+
+def test_a_framed_normal_is_a_normal_in_coordinates_of_its_own() -> None:
+    """Draws and density are the normal's, wherever the frame lies; the value variable is the frame's."""
+    center, scale = np.array([40.0, -7.0]), np.array([0.01, 3.0])
+    with pm.Model(coords={"patient": ["a", "b"]}) as program:
+        sd = pm.HalfNormal("sd", 2.0)
+        maker, translate = DISTRIBUTIONS["FramedNormal"]
+        given = {"mean": np.array(1.5), "sd": sd, "center": pt.as_tensor(center) * sd, "scale": scale}
+        framed = maker("effect", **translate(given), dims=("patient",))
+    value = program.rvs_to_values[framed]
+    assert value.name == "effect_frame__"
+    drawn = pm.draw(framed, 2000, random_seed=1, givens={sd: 0.5}, mode="FAST_COMPILE")
+    np.testing.assert_allclose(drawn.mean(axis=0), 1.5, atol=0.05)
+    np.testing.assert_allclose(drawn.std(axis=0), 0.5, atol=0.03)
+    np.testing.assert_allclose(program.initial_point()[value.name], 0.0, atol=1e-12)
+    point = {"sd_log__": np.log(0.5), value.name: np.array([0.3, -1.1])}
+    density = program.compile_logp(vars=framed, sum=False, mode="FAST_COMPILE")(point)[0]
+    place = 0.5 * center + scale * point[value.name]
+    np.testing.assert_allclose(density, stats.norm(1.5, 0.5).logpdf(place) + np.log(scale), rtol=1e-12)
+
+
+def test_informed_effects_are_drawn_from_their_prior(programs) -> None:
+    """Not from the frame, which random information puts elsewhere."""
+    _, program = programs["informed"]
+    omega = np.array([0.5, 0.2, 0.03])
+    drawn = pm.draw(program["eta"], 400, random_seed=1, givens={program["omega"]: omega}, mode="FAST_COMPILE")
+    np.testing.assert_allclose(drawn.mean(axis=(0, 1)) / omega, 0.0, atol=0.15)
+    np.testing.assert_allclose(drawn.std(axis=(0, 1)) / omega, 1.0, atol=0.1)
 
 
 def test_replicates_stop_at_the_limits(programs) -> None:

@@ -13,9 +13,10 @@ from agreement.declared import DECLARED
 from agreement.densities import QUICKLY, points
 
 from hierarchical_twin.cohort import read_cohort
-from hierarchical_twin.graph.build import Model, build
+from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.derived import derived_values
 from hierarchical_twin.graph.evaluate import score
+from hierarchical_twin.graph.model import Model
 from hierarchical_twin.spec.schema import Derived, Parameter
 
 

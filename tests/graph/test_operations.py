@@ -14,7 +14,18 @@ from scipy import stats
 from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.distributions import DISTRIBUTIONS
 from hierarchical_twin.graph.likelihood import JAX
-from hierarchical_twin.graph.operations import OPERATIONS, correlation, link, unlink, vine_cholesky
+from hierarchical_twin.graph.operations import (
+    OPERATIONS,
+    correlation,
+    informed_center,
+    informed_frame,
+    informed_scale,
+    inverse_covariance,
+    link,
+    measurement_precision,
+    unlink,
+    vine_cholesky,
+)
 from hierarchical_twin.spec.vocabulary import LINKS
 
 SIZES = pytest.mark.parametrize("size", [2, 3, 4])
@@ -96,6 +107,75 @@ def test_a_model_s_partial_correlations_have_these_shapes(group: str, concentrat
     shapes = dict(partial.arguments)
     np.testing.assert_allclose(shapes["a"], vine_shapes(3, concentration))
     assert shapes["a"] == shapes["b"]
+
+
+@SIZES
+def test_the_inverse_covariance_is_one(size: int) -> None:
+    omega = np.linspace(0.2, 1.5, size)
+    unit = jax.random.uniform(jax.random.PRNGKey(3), (size * (size - 1) // 2,))
+    cholesky = vine_cholesky(JAX, unit, size=size)
+    covariance = np.outer(omega, omega) * np.asarray(correlation(JAX, cholesky))
+    found = inverse_covariance(JAX, omega, cholesky, size=size)
+    np.testing.assert_allclose(found @ covariance, np.eye(size), atol=1e-11)
+    alone = inverse_covariance(JAX, omega, size=size)
+    np.testing.assert_allclose(alone, np.diag(1 / omega**2), rtol=1e-13)
+
+
+def test_the_frame_is_the_conditional_of_a_gaussian_likelihood() -> None:
+    """Against dense algebra, patient by patient: two parameters, the second with a slope in the middle."""
+    generator = np.random.default_rng(0)
+    parameter_of, design_of, patients = (0, 1, 1), (-1, 1, -1), 4
+    roots = generator.normal(size=(2, 2, patients))
+    curvature = np.einsum("ikp,jkp->ijp", roots, roots)
+    score, design = generator.normal(size=(2, patients)), generator.normal(size=(patients, 3))
+    locations = (0.3, generator.normal(size=patients))
+    factor = generator.normal(size=(3, 3))
+    prior = factor @ factor.T
+    words = {"parameter_of": parameter_of, "design_of": design_of}
+    frame = informed_frame(JAX, curvature, score, prior, *locations, design, **words)
+    standard = generator.normal(size=(3, patients))
+    columns: list[np.ndarray] = []
+    for effect in range(3):
+        center = informed_center(JAX, frame, *columns, effect=effect)
+        columns.append(center + informed_scale(JAX, frame, effect=effect) * standard[effect])
+    effects = np.stack(columns)
+    for patient in range(patients):
+        weights = np.zeros((2, 3))
+        for effect, (own, column) in enumerate(zip(parameter_of, design_of, strict=True)):
+            weights[own, effect] = 1.0 if column < 0 else design[patient, column]
+        matrix = curvature[:, :, patient]
+        location = np.array([locations[0], locations[1][patient]])
+        precision = weights.T @ matrix @ weights + prior
+        mean = np.linalg.solve(precision, weights.T @ (score[:, patient] - matrix @ location))
+        away = effects[:, patient] - mean
+        assert away @ precision @ away == pytest.approx(np.sum(standard[:, patient] ** 2), rel=1e-9)
+        scales = [
+            float(np.broadcast_to(informed_scale(JAX, frame, effect=k), patients)[patient]) for k in range(3)
+        ]
+        assert np.prod(scales) ** -2 == pytest.approx(np.linalg.det(precision), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("error", "parameters", "standard_error_square", "expected"),
+    [
+        ("normal", {"sigma": 0.5}, 0.0, 4.0),
+        ("lognormal", {"sigma": 0.5}, 0.0, 4.0),
+        ("student_t", {"sigma": 0.5}, 0.0, 4.0),
+        ("normal", {"sigma": 3.0}, 16.0, 1 / 25),
+        ("proportional", {"sigma": 0.5}, 0.0, 1 / 9),
+        ("combined", {"sigma": 4.0, "sigma_proportional": 0.5}, 0.0, 1 / 25),
+        ("beta", {"concentration": 20.0}, 0.0, 20.0),
+        ("binomial", {}, 0.0, 1.0),
+        ("normal", {}, 0.3, 1.0),
+    ],
+)
+def test_the_precision_of_a_typical_measurement(
+    error: str, parameters: dict[str, float], standard_error_square: float, expected: float
+) -> None:
+    """At a mean squared measurement of 36."""
+    words = {"mean_square": 36.0, "standard_error_square": standard_error_square}
+    found = measurement_precision(JAX, *parameters.values(), error=error, given=tuple(parameters), **words)
+    assert float(found) == pytest.approx(expected)
 
 
 def test_operations_are_named_as_themselves() -> None:

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from agreement.declared import DECLARED, Declared
-from agreement.densities import QUICKLY, points
+from agreement.densities import QUICKLY, points, with_choice
 from agreement.shipped import TABLES
 
 from hierarchical_twin.cohort import read_cohort
-from hierarchical_twin.graph.build import Model, build
+from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.evaluate import (
     draw_outcomes,
     draw_prior,
@@ -28,6 +28,7 @@ from hierarchical_twin.graph.evaluate import (
     score,
     split,
 )
+from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.nodes import Compute, Data, Observe, Sample, Solve
 from hierarchical_twin.graph.operations import OPERATIONS
 from hierarchical_twin.spec import read_spec
@@ -35,6 +36,11 @@ from hierarchical_twin.spec.shipped import shipped_specs
 
 NAMES = pytest.mark.parametrize("name", DECLARED)
 ALL = {name: build(declared.spec, declared.cohort) for name, declared in DECLARED.items()}
+INFORMED = {
+    f"{name} informed": with_choice(DECLARED[name].spec, DECLARED[name].cohort, "informed")
+    for name in ("sites", "traits", "errors")
+}
+GRAPHS = pytest.mark.parametrize("model", [*ALL.values(), *INFORMED.values()], ids=[*ALL, *INFORMED])
 
 
 def values_in(item: Any) -> list[Any]:
@@ -48,16 +54,16 @@ def values_in(item: Any) -> list[Any]:
     return [item]
 
 
-@NAMES
-def test_a_graph_holds_words_and_numbers(name: str) -> None:
-    assert {type(value) for value in values_in(ALL[name].graph)} <= {str, int, float, bool, type(None)}
-    hash(ALL[name].graph.nodes)
+@GRAPHS
+def test_a_graph_holds_words_and_numbers(model: Model) -> None:
+    assert {type(value) for value in values_in(model.graph)} <= {str, int, float, bool, type(None)}
+    hash(model.graph.nodes)
 
 
-@NAMES
-def test_every_node_comes_after_what_it_names(name: str) -> None:
+@GRAPHS
+def test_every_node_comes_after_what_it_names(model: Model) -> None:
     known: set[str] = set()
-    for node in ALL[name].graph:
+    for node in model.graph:
         match node:
             case Data():
                 named: list[Any] = []
@@ -70,6 +76,7 @@ def test_every_node_comes_after_what_it_names(name: str) -> None:
                 named = [*node.exposure, *(parameter.source for parameter in node.parameters)]
             case Observe():
                 named = [node.predicted, node.observed, node.mask, *(given for _, given in node.parameters)]
+                named.append(node.log_predicted)
         assert {word for word in named if isinstance(word, str)} <= known
         assert node.name not in known
         known |= {node.name} | (

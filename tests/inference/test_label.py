@@ -24,6 +24,7 @@ GROUPS = {
     "observed_data",
     "no_pooling",
     "constant_data",
+    "adaptation",
 }
 ATTRIBUTES = {
     "spec",
@@ -40,6 +41,9 @@ ATTRIBUTES = {
     "max_tree_depth",
     "target_accept",
     "warmup",
+    "method",
+    "thin",
+    "patients",
     "command",
     "is_interrupted",
     "timings",
@@ -66,10 +70,11 @@ def test_groups_and_attributes(sleep_fit):
     assert json.loads(attributes["link"]) == {"intercept": "identity", "slope": "identity"}
     assert json.loads(attributes["error"]) == {"reaction": "normal"}
     assert json.loads(attributes["parameterization"])["patient"] == {
-        "intercept": "centered",
-        "slope": "centered",
+        "intercept": "informed",
+        "slope": "informed",
     }
-    assert set(json.loads(attributes["timings"])) == {"pilot", "compile", "sample", "unfold", "gradients"}
+    clock = {"pilot", "compile", "sample", "warmup", "unfold", "gradients"}
+    assert clock == set(json.loads(attributes["timings"]))
     assert {"jax", "numpyro", "hierarchical_twin", "python"} <= set(json.loads(attributes["versions"]))
     assert ht.parse_spec(sleep_fit.spec_text) == ht.read_spec(ht.shipped_specs()["sleep"])
 

@@ -12,14 +12,16 @@ import pytest
 from arviz_stats import ess
 
 from hierarchical_twin.inference import nuts
-from hierarchical_twin.inference.device import Place, float64_on
-from hierarchical_twin.inference.nuts import Draws, Progress, Schedule, run_nuts
+from hierarchical_twin.inference.device import Place
+from hierarchical_twin.inference.nuts import Draws, Progress
+from hierarchical_twin.inference.settings import Schedule
+from inference.toy import BATCHED, here, run_toy, silent
 
 MEAN = np.array([1.0, -20.0, 0.3])
 SD = np.array([1.0, 5.0, 0.05])
 CORRELATION = np.array([[1.0, 0.8, 0.0], [0.8, 1.0, -0.3], [0.0, -0.3, 1.0]])
 PRECISION = np.linalg.inv(CORRELATION * np.outer(SD, SD))
-SCHEDULE = Schedule(chains=3, warmup=400, draws=800, seed=4, target_accept=0.8)
+SCHEDULE = Schedule(chains=3, warmup=400, draws=800, seed=4)
 STATISTICS = {"diverging", "n_steps", "tree_depth", "acceptance_rate", "energy", "lp", "step_size"}
 
 
@@ -28,23 +30,9 @@ def gaussian(flat: jax.Array) -> jax.Array:
     return -0.5 * centred @ jnp.asarray(PRECISION) @ centred
 
 
-def here(workers: int = 1) -> Place:
-    return Place(jax.devices("cpu")[0], "cpu", workers)
-
-
-BATCHED = Place(jax.devices("cpu")[0], "a batch", 1)
-"""As on a GPU: all chains advance together."""
-
-
-def silent(progress: Progress) -> None:
-    del progress
-
-
 def drawn(schedule: Schedule = SCHEDULE, place: Place | None = None, watch=silent) -> Draws:
-    place = place or here()
     starts = MEAN + SD * np.random.default_rng(0).standard_normal((schedule.chains, 3))
-    with float64_on(place):
-        return run_nuts(gaussian, starts, schedule, place=place, watch=watch)
+    return run_toy(gaussian, starts, schedule, place=place, watch=watch)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +103,22 @@ def test_a_chain_does_not_depend_on_how_many_there_are(reference):
     assert np.array_equal(drawn(replace(SCHEDULE, chains=2)).positions, reference.positions[:2])
 
 
+@pytest.mark.parametrize("thin", [3, 250])
+def test_thinning_keeps_every_so_manieth_draw(reference, thin):
+    """Also when a kept draw takes longer than a piece of the run is long."""
+    found = drawn(replace(SCHEDULE, thin=thin))
+    kept = 800 // thin
+    assert np.array_equal(found.positions, reference.positions[:, thin - 1 :: thin][:, :kept])
+    groups = {
+        name: values[:, : kept * thin].reshape(3, kept, thin) for name, values in reference.stats.items()
+    }
+    assert np.array_equal(found.stats["n_steps"], groups["n_steps"].sum(axis=2))
+    assert np.array_equal(found.stats["diverging"], groups["diverging"].any(axis=2))
+    assert np.array_equal(found.stats["tree_depth"], groups["tree_depth"].max(axis=2))
+    assert np.array_equal(found.stats["lp"], groups["lp"][..., -1])
+    assert not found.is_interrupted
+
+
 def test_a_batch_samples_the_same_density(reference):
     found = drawn(place=BATCHED)
     assert found.positions.shape == reference.positions.shape
@@ -166,7 +170,7 @@ def test_chains_take_turns_so_that_an_interrupt_finds_all_of_them():
 
 def test_an_interrupt_during_warmup_keeps_nothing():
     found = drawn(replace(SCHEDULE, warmup=50_000_000), watch=stop_at(100))
-    assert found.is_interrupted and found.positions.shape == (3, 0, 3)
+    assert found.is_interrupted and found.positions.shape[:2] == (3, 0)
 
 
 def test_another_failure_of_the_watcher_does_not_leave_workers_running():
@@ -183,16 +187,15 @@ def test_a_funnel_is_seen_to_diverge():
     def funnel(flat: jax.Array) -> jax.Array:
         return -0.5 * (flat[0] / 3) ** 2 - 0.5 * jnp.sum(flat[1:] ** 2) * jnp.exp(-flat[0]) - 4.5 * flat[0]
 
-    schedule = Schedule(chains=2, warmup=300, draws=500, seed=1, target_accept=0.6)
-    place, counted = here(2), []
-    with float64_on(place):
-        found = run_nuts(
-            funnel,
-            np.random.default_rng(1).standard_normal((2, 10)),
-            schedule,
-            place=place,
-            watch=lambda progress: counted.append(progress.divergences),
-        )
+    schedule, counted = Schedule(chains=2, warmup=300, draws=500, seed=1), []
+    found = run_toy(
+        funnel,
+        np.random.default_rng(1).standard_normal((2, 10)),
+        schedule,
+        place=here(2),
+        watch=lambda progress: counted.append(progress.divergences),
+        target_accept=0.6,
+    )
     assert found.stats["diverging"].sum() > 0
     assert counted[-1] == found.stats["diverging"].sum()
     assert np.isfinite(found.positions).all() and found.positions.shape == (2, 500, 10)

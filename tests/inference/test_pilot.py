@@ -9,8 +9,9 @@ import pytest
 from agreement.shipped import TABLES
 
 import hierarchical_twin as ht
+from hierarchical_twin.graph.blocks import mark_population
 from hierarchical_twin.graph.evaluate import central_point, flat_size, layout, log_density, parameters_at
-from hierarchical_twin.inference.pilot import find_pilot, jittered_starts
+from hierarchical_twin.inference.pilot import convert_points, draw_starts, find_pilot, sampled_model
 from inference.models import LINEAR, linear_model
 
 GROWTH = ht.shipped_specs()["tumor_growth"].read_text(encoding="utf-8")
@@ -25,14 +26,34 @@ def test_a_start_for_every_shipped_spec(name):
     assert np.isfinite(slope).all()
     assert value < pilot.objective(np.asarray(central_point(pilot.model)))[0]
     assert 0 < pilot.gradient_seconds < 1
-    starts = jittered_starts(pilot, model, chains=4, seed=0)
-    assert starts.shape == (4, flat_size(model)) and starts.dtype == np.float64
+    own = sampled_model(model, pilot)
+    points = draw_starts(pilot, chains=4, seed=0)
+    starts = convert_points(pilot, own, points)
+    assert starts.shape == (4, flat_size(own)) and starts.dtype == np.float64
     assert len({start.tobytes() for start in starts}) == 4
-    density = jax.jit(jax.vmap(jax.value_and_grad(log_density(model))))
+    density = jax.jit(jax.vmap(jax.value_and_grad(log_density(own))))
     values, slopes = density(jnp.asarray(starts))
     assert np.isfinite(values).all() and np.isfinite(slopes).all()
-    assert np.array_equal(starts, jittered_starts(pilot, model, chains=4, seed=0))
-    assert not np.array_equal(starts, jittered_starts(pilot, model, chains=4, seed=1))
+    assert np.array_equal(points, draw_starts(pilot, chains=4, seed=0))
+    assert not np.array_equal(points, draw_starts(pilot, chains=4, seed=1))
+
+
+def test_the_root_is_the_spread_of_the_posterior_where_that_is_known():
+    """Many precise rows of one straight line each: a mixed model whose typical values are known normal."""
+    rng = np.random.default_rng(3)
+    lines = rng.normal([10.0, 2.0], [1.5, 0.4], (60, 2))
+    rows = [
+        (f"p{n}", t, a + b * t + 0.3 * rng.standard_normal())
+        for n, (a, b) in enumerate(lines)
+        for t in (0.0, 1.0, 3.0, 6.0)
+    ]
+    pilot = find_pilot(linear_model(LINEAR, rows))
+    places = {slot.name: slot.start for slot in layout(pilot.model)}
+    marked = np.flatnonzero(mark_population(pilot.model))
+    spread = np.sqrt(np.diag(pilot.root @ pilot.root.T))
+    at = dict(zip(marked, spread, strict=True))
+    assert at[places["intercept_typical"]] == pytest.approx(lines[:, 0].std() / np.sqrt(60), rel=0.15)
+    assert at[places["slope_typical"]] == pytest.approx(lines[:, 1].std() / np.sqrt(60), rel=0.15)
 
 
 def test_the_start_is_near_the_truth():
@@ -54,8 +75,8 @@ def test_the_residual_does_not_run_to_zero_where_effects_can_fit_everything():
 
 
 def test_data_that_cannot_be_under_the_priors():
-    """At the middle of this prior a tumour doubles a million times a day."""
-    text = GROWTH.replace("Normal(mean=0, sd=0.2)", "Normal(mean=1e6, sd=1)")
+    """At the middle of this prior a tumour grows beyond any number a computer has."""
+    text = GROWTH.replace("Normal(mean=0, sd=0.2)", "Normal(mean=1e200, sd=1)")
     spec = ht.parse_spec(text)
     model = ht.build(spec, ht.read_cohort(TABLES["tumor_growth"](), spec))
     with pytest.raises(ht.SamplingError, match=r"start of sampling: got .*not finite"):

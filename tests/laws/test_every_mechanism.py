@@ -68,7 +68,7 @@ def test_outputs_are_declared_float64_and_run_along_the_records(case: Case) -> N
     for shape in ((PATIENTS, 1), ()):
         shaped = {name: jnp.zeros(shape) for name in parameters}
         outputs = jax.eval_shape(case.call, exposure, shaped)
-        assert set(outputs) == set(case.declared.outputs)
+        assert set(outputs) == {*case.declared.outputs, *case.declared.log_outputs.values()}
         for output in outputs.values():
             assert output.shape == (PATIENTS, RECORDS) and output.dtype == jnp.float64
 
@@ -80,10 +80,18 @@ def test_agrees_with_the_reference(case: Case) -> None:
     for i in range(PATIENTS):
         row = {name: array[i] for name, array in exposure.items()}
         expected = case.reference(row, {name: float(array[i, 0]) for name, array in parameters.items()})
-        for name, output in outputs.items():
+        for name in case.declared.outputs:
+            output = outputs[name]
             scale = np.abs(expected[name]).max()
             absolute = case.tolerance if scale > 1.0 else case.tolerance * scale
             np.testing.assert_allclose(output[i], expected[name], rtol=case.tolerance, atol=absolute)
+
+
+@ALL_CASES
+def test_logarithms_are_those_of_the_outputs(case: Case) -> None:
+    outputs = case.solve(*case.draw(2))
+    for name, log in case.declared.log_outputs.items():
+        np.testing.assert_allclose(outputs[log], np.log(outputs[name]), rtol=1e-12, atol=1e-12)
 
 
 @ALL_CASES

@@ -156,3 +156,10 @@ def test_neither_pyplot_nor_an_engine_is_imported():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_of_very_many_patients_some_are_shown_and_it_says_so():
+    many = sleep_fit(patients=2100, draws=5, days=4)
+    for figure in (forest_figure(many, "slope"), shrinkage_figure(many)):
+        assert "Shown: 2,000 of 2,100 patients" in texts(figure)
+        assert max(len(line.get_xdata()) for line in figure.axes[0].lines) == 2000

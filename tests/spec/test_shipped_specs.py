@@ -119,9 +119,7 @@ def test_spec_built_in_python_equals_the_file() -> None:
             ),
         },
         random_effects={
-            "patient": RandomEffects(
-                sd=effects, correlation=parse_prior("LKJ(2)"), parameterization="centered"
-            )
+            "patient": RandomEffects(sd=effects, correlation=parse_prior("LKJ(2)")),
         },
         observations={
             "reaction": Observation(

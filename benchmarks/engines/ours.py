@@ -1,0 +1,98 @@
+"""This package at its defaults: `read_spec`, `read_cohort`, `build`, `sample`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import Outcome, Settings, peak_megabytes
+from benchmarks.problems import PROBLEMS, Problem
+
+_MOST_PATIENTS = 5000
+
+
+def run(key: str, table: Path, settings: Settings, *, method: str | None = None) -> Outcome:
+    """Sample one problem; `method` is passed on where it is given.
+
+    Raises
+    ------
+    NotImplementedError
+        This version of `sample` has no such choice.
+    """
+    begin = time.perf_counter()
+    import hierarchical_twin as ht
+
+    sample = ht.sample
+    imported = time.perf_counter() - begin
+    words = {"chains": settings.chains, "seed": settings.seed, "progress": False}
+    if method is not None:
+        if "method" not in inspect.signature(sample).parameters:
+            raise NotImplementedError("this version of sample() has no method")
+        words["method"] = method
+    begin = time.perf_counter()
+    spec = ht.read_spec(ht.shipped_specs()[PROBLEMS[key].spec])
+    model = ht.build(spec, ht.read_cohort(table, spec))
+    built = time.perf_counter() - begin
+    fit = sample(model, **words)
+    peak = peak_megabytes()
+    return replace(_outcome(fit, PROBLEMS[key], {"import": imported, "build": built}), peak_mb=peak)
+
+
+def _outcome(fit, problem: Problem, seconds: dict[str, float]) -> Outcome:
+    posterior, stats = fit.tree["posterior"], fit.tree["sample_stats"]
+    timings = json.loads(fit.attributes["timings"])
+    sampling_steps = float(stats["n_steps"].sum()) if "n_steps" in stats else math.nan
+    gradients = {"sampling": sampling_steps, "warmup": timings.get("gradients", math.nan) - sampling_steps}
+    total, warmup, split = timings["sample"], timings.get("warmup"), "measured"
+    if warmup is None:
+        warmup = total * gradients["warmup"] / (gradients["warmup"] + gradients["sampling"])
+        split = "by gradients"
+    # Finding the pilot is adaptation: what of it is arithmetic, not compiling, counts as warm-up.
+    pilot = timings.get("pilot", 0.0) - timings.get("pilot_compile", 0.0)
+    named = {"pilot": pilot, "compile": timings["compile"] + timings.get("pilot_compile", 0.0)}
+    phases = {"warmup": warmup + pilot, "sampling": total - warmup, "unfold": timings.get("unfold", 0.0)}
+    method = timings.get("method", fit.attributes.get("method", ""))
+    notes = [str(method)] if method else []
+    if "pilot_compile" not in timings:
+        notes.append("its pilot is counted as warm-up, compiling included")
+    if posterior.sizes["patient"] >= 2 * _MOST_PATIENTS:
+        notes.append(f"ESS over about {_MOST_PATIENTS:,} evenly chosen patients")
+    return Outcome(
+        _draws(posterior, problem),
+        int(stats["diverging"].sum()) if "diverging" in stats else 0,
+        seconds | named | phases,
+        gradients,
+        split,
+        tuple(notes),
+    )
+
+
+def _draws(posterior, problem: Problem) -> dict[str, np.ndarray]:
+    step = max(1, posterior.sizes["patient"] // _MOST_PATIENTS)
+
+    def linked(name: str, link: str) -> np.ndarray:
+        chosen = posterior[name]
+        # Every n-th patient of a very large cohort: comparing may not cost more memory than sampling.
+        value = (chosen[..., ::step] if "patient" in chosen.dims else chosen).to_numpy()
+        return np.log(value) if link == "log" else value
+
+    def stacked(parts: list[np.ndarray]) -> np.ndarray:
+        return np.stack(parts, axis=-1)
+
+    draws = {
+        "typical": stacked([linked(f"{name}_typical", link) for name, link in problem.links.items()]),
+        "omega": posterior["omega"].to_numpy(),
+        "sigma": stacked([posterior[name].to_numpy() for name in problem.sigmas]),
+        "effects": stacked([linked(name, problem.links[name]) for name in problem.effects]),
+    }
+    if problem.beta:
+        draws["beta"] = posterior[problem.beta].to_numpy()
+    if problem.is_correlated:
+        draws["rho"] = posterior["omega_correlation"].to_numpy()[..., 1, 0]
+    return draws

@@ -1,0 +1,1 @@
+"""The apoptosis posterior by hand; see `benchmarks.models`."""

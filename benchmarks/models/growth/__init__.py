@@ -1,0 +1,1 @@
+"""The growth posterior by hand; see `benchmarks.models`."""

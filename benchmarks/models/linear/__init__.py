@@ -1,0 +1,1 @@
+"""The linear posterior by hand; see `benchmarks.models`."""

@@ -1,0 +1,1 @@
+"""The minimal posterior by hand; see `benchmarks.models`."""

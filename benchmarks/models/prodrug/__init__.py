@@ -1,0 +1,1 @@
+"""The prodrug posterior by hand; see `benchmarks.models`."""

@@ -1,0 +1,66 @@
+"""The two blocks of a flat point: the population's coordinates, and one row of effects for each patient.
+
+Given the population, patients are independent; whoever uses that (moves patient by patient, integrals
+over one patient's effects) reads and writes points through here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from hierarchical_twin.dims import PATIENT
+from hierarchical_twin.graph.evaluate import Slot, layout
+from hierarchical_twin.graph.model import Model
+
+Array = Any
+
+
+def patient_slots(model: Model) -> tuple[Slot, ...]:
+    """Slots of the patients' effects, ``[patient]`` or ``[patient, effect]``."""
+    own = {node.name for node in model.graph.samples if node.dims[:1] == (PATIENT,)}
+    return tuple(slot for slot in layout(model) if slot.name in own)
+
+
+def population_slots(model: Model) -> tuple[Slot, ...]:
+    """Slots of everything else: typical values, spreads, residuals, effects of outer levels."""
+    own = {slot.name for slot in patient_slots(model)}
+    return tuple(slot for slot in layout(model) if slot.name not in own)
+
+
+def mark_population(model: Model) -> np.ndarray:
+    """Boolean ``[size]``: which coordinates of a flat point are the population's."""
+    marked = np.ones(layout(model)[-1].stop, dtype=bool)
+    for slot in patient_slots(model):
+        marked[slot.start : slot.stop] = False
+    return marked
+
+
+def join_blocks(model: Model, population: Array, effects: Array) -> Array:
+    """A flat point ``[size]`` from the population ``[coordinate]`` and effects ``[effect, patient]``."""
+    own = {slot.name for slot in patient_slots(model)}
+    parts, place, row = [], 0, 0
+    for slot in layout(model):
+        width = math.prod(slot.shape)
+        if slot.name not in own:
+            parts.append(population[place : place + width])
+            place += width
+        elif len(slot.shape) == 1:
+            parts.append(effects[row])
+            row += 1
+        else:
+            parts.append(effects[row : row + slot.shape[1]].T.reshape(-1))
+            row += slot.shape[1]
+    return jnp.concatenate(parts)
+
+
+def split_blocks(model: Model, flat: Array) -> tuple[Array, Array]:
+    """Inverse of `join_blocks`: the population ``[coordinate]`` and effects ``[effect, patient]``."""
+    population = [flat[slot.start : slot.stop] for slot in population_slots(model)]
+    effects = [flat[slot.start : slot.stop].reshape(slot.shape[0], -1).T for slot in patient_slots(model)]
+    patients = model.size(PATIENT)
+    rows = jnp.concatenate(effects) if effects else jnp.zeros((0, patients))
+    return jnp.concatenate(population), rows

@@ -1,0 +1,281 @@
+"""One iteration of a chain: NumPyro's NUTS over all coordinates, or block by block.
+
+`joint` moves everything in one trajectory. `blocked` moves the population by NUTS with the patients'
+effects held in their informed frames, where the two are nearly independent, then every patient by
+Metropolis proposals of their own: given the population patients are independent, so each accepts or
+refuses alone, and a trajectory's length does not grow with their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from numpyro.infer.hmc import hmc
+from numpyro.infer.util import ParamInfo
+
+from hierarchical_twin.inference.geometry import Geometry, Starts
+from hierarchical_twin.inference.target import Target
+
+Array = Any
+Numbers = Any
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How NUTS adapts: iterations of warm-up, the acceptance rate aimed at, the longest tree."""
+
+    warmup: int
+    target_accept: float
+    max_tree_depth: int
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One way to move a chain.
+
+    `init(key, starts, numbers)` gives a state, `step(state, numbers)` the next one;
+    `position(state)` is a pytree of what a draw is made of, `statistics(state)` what to keep of it.
+    """
+
+    init: Callable[..., Any]
+    step: Callable[..., Any]
+    position: Callable[[Any], Array]
+    statistics: Callable[[Any], dict[str, Array]]
+
+
+def joint_kernel(target: Target, geometry: Geometry, adaptation: Adaptation) -> Kernel:
+    """NUTS over the population and all effects at once.
+
+    The mass matrix is dense over the population and diagonal over the effects.
+    """
+
+    def flat(z: dict[str, Array]) -> Array:
+        return geometry.flat(target.model, z["population"], z["effects"])
+
+    def potential(numbers: Numbers) -> Callable[[dict[str, Array]], Array]:
+        return lambda z: -target.density(flat(z), numbers)
+
+    start, advance = hmc(potential_fn_gen=potential, algo="NUTS")
+
+    def init(key: Array, at: Starts, numbers: Numbers) -> Any:
+        z = {"effects": at.effects, "population": at.whitened}
+        slope = {"effects": at.effects_slope, "population": at.whitened_slope}
+        return start(
+            ParamInfo(z, at.potential, slope),
+            adaptation.warmup,
+            step_size=first_step_size(at.whitened.size + at.effects.size),
+            dense_mass=[("population",)],
+            inverse_mass_matrix={
+                ("effects",): jnp.ones(at.effects.size),
+                ("population",): jnp.eye(at.whitened.size),
+            },
+            target_accept_prob=adaptation.target_accept,
+            max_tree_depth=adaptation.max_tree_depth,
+            model_args=(numbers,),
+            rng_key=key,
+        )
+
+    return Kernel(
+        init=init,
+        step=lambda state, numbers: advance(state, (numbers,)),
+        position=lambda state: flat(state.z),
+        statistics=_nuts_statistics,
+    )
+
+
+def first_step_size(size: int) -> float:
+    """A step size for standard normal coordinates; stable trajectories shorten with their number."""
+    return 1.0 / size**0.25
+
+
+def _nuts_statistics(state: Any) -> dict[str, Array]:
+    return {
+        "diverging": state.diverging,
+        "n_steps": state.num_steps,
+        "acceptance_rate": state.accept_prob,
+        "energy": state.energy,
+        "lp": -state.potential_energy,
+        "step_size": state.adapt_state.step_size,
+    }
+
+
+def population_kernel(
+    density: Callable[[Array, Any], Array], geometry: Geometry, adaptation: Adaptation
+) -> Kernel:
+    """NUTS over the population alone, whose log density has the effects integrated out.
+
+    It starts from whitened coordinates ``[coordinate]``, and a draw is the population in the model's.
+    """
+
+    def potential(numbers: Numbers) -> Callable[[dict[str, Array]], Array]:
+        return lambda z: -density(geometry.population(z["population"]), numbers)
+
+    start, advance = hmc(potential_fn_gen=potential, algo="NUTS")
+
+    def init(key: Array, whitened: Array, numbers: Numbers) -> Any:
+        z = {"population": whitened}
+        return start(
+            ParamInfo(z, *jax.value_and_grad(potential(numbers))(z)),
+            adaptation.warmup,
+            step_size=first_step_size(whitened.size),
+            dense_mass=[("population",)],
+            inverse_mass_matrix={("population",): jnp.eye(whitened.size)},
+            target_accept_prob=adaptation.target_accept,
+            max_tree_depth=adaptation.max_tree_depth,
+            model_args=(numbers,),
+            rng_key=key,
+        )
+
+    return Kernel(
+        init=init,
+        step=lambda state, numbers: advance(state, (numbers,)),
+        position=lambda state: geometry.population(state.z["population"]),
+        statistics=_nuts_statistics,
+    )
+
+
+class BlockedState(NamedTuple):
+    """A chain between iterations: the population's NUTS state, the effects, and how patients move."""
+
+    nuts: Any
+    effects: Array
+    moves: Array
+    accepted: Array
+    key: Array
+
+
+def blocked_kernel(target: Target, geometry: Geometry, adaptation: Adaptation) -> Kernel:
+    """NUTS over the population given the effects, then Metropolis moves of each patient's effects."""
+
+    def potential(numbers: Numbers, effects: Array) -> Callable[[dict[str, Array]], Array]:
+        return lambda z: -target.density(geometry.flat(target.model, z["population"], effects), numbers)
+
+    def patients(whitened: Array, effects: Array, numbers: Numbers) -> Array:
+        return target.patients(geometry.flat(target.model, whitened, effects), numbers)
+
+    start, advance = hmc(potential_fn_gen=potential, algo="NUTS")
+
+    def init(key: Array, at: Starts, numbers: Numbers) -> BlockedState:
+        z = {"population": at.whitened}
+        nuts = start(
+            # The first step moves the patients, and then finds both anew.
+            ParamInfo(z, at.potential, {"population": at.whitened_slope}),
+            adaptation.warmup,
+            step_size=first_step_size(at.whitened.size),
+            dense_mass=[("population",)],
+            inverse_mass_matrix={("population",): jnp.eye(at.whitened.size)},
+            target_accept_prob=adaptation.target_accept,
+            max_tree_depth=adaptation.max_tree_depth,
+            model_args=(numbers, at.effects),
+            rng_key=key,
+        )
+        moves = jnp.zeros(at.effects.shape[1])
+        return BlockedState(nuts, at.effects, moves, moves, jax.random.fold_in(key, 1))
+
+    def step(state: BlockedState, numbers: Numbers) -> BlockedState:
+        whitened = state.nuts.z["population"]
+        key, own = jax.random.split(state.key)
+        rate = jnp.where(state.nuts.i < adaptation.warmup, 2.0 / (state.nuts.i + 6.0) ** 0.6, 0.0)
+        moved = move_patients(
+            own, state.effects, state.moves, lambda effects: patients(whitened, effects, numbers), rate
+        )
+        value, slope = jax.value_and_grad(potential(numbers, moved.effects))(state.nuts.z)
+        nuts = advance(state.nuts._replace(potential_energy=value, z_grad=slope), (numbers, moved.effects))
+        return BlockedState(nuts, moved.effects, moved.log_step, moved.chance, key)
+
+    def statistics(state: BlockedState) -> dict[str, Array]:
+        return _nuts_statistics(state.nuts) | {"patient_acceptance": jnp.mean(state.accepted)}
+
+    return Kernel(
+        init=init,
+        step=step,
+        position=lambda state: geometry.flat(target.model, state.nuts.z["population"], state.effects),
+        statistics=statistics,
+    )
+
+
+_DEGREES_OF_FREEDOM = 4.0
+_INDEPENDENT_MOVES = 2
+_WALK_ACCEPTANCE = 0.35
+
+
+class Moved(NamedTuple):
+    """Effects after their moves ``[effect, patient]``, the log step of each patient's walk, the chance
+    that each patient's last independent proposal had."""
+
+    effects: Array
+    log_step: Array
+    chance: Array
+
+
+def move_patients(
+    key: Array, effects: Array, log_step: Array, density: Callable[[Array], Array], rate: Array
+) -> Moved:
+    """Metropolis moves of every patient's effects at once, each accepted or refused alone.
+
+    Independent proposals from a multivariate t around the patient's frame, then one small step, for
+    patients whose posterior is not where their frame says.
+
+    Parameters
+    ----------
+    key : Array
+    effects : Array, shape [effect, patient]
+        In the informed frames' coordinates.
+    log_step : Array, shape [patient]
+        Log size of the small step; adapted by `rate` towards accepting about a third.
+    density : callable
+        Effects to each patient's log density ``[patient]``.
+    rate : Array
+        0 after warm-up.
+    """
+    # Drawn before the loop: inside, XLA would draw them again for every use the density makes of them.
+    drawn, uniform = _draw_t(key, effects.shape)
+
+    def body(turn: Array, carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        effects, now, log_step, chance = carry
+        is_walk = turn == _INDEPENDENT_MOVES
+        own = drawn[turn].astype(float)
+        proposal = jnp.where(is_walk, effects + jnp.exp(log_step) * own, own)
+        then = density(proposal)
+        ratio = then - now + jnp.where(is_walk, 0.0, _log_t(effects) - _log_t(proposal))
+        accepted = jnp.exp(jnp.minimum(jnp.nan_to_num(ratio, nan=-jnp.inf), 0.0))
+        is_taken = uniform[turn] < accepted
+        return (
+            jnp.where(is_taken, proposal, effects),
+            jnp.where(is_taken, then, now),
+            jnp.where(is_walk, log_step + rate * (accepted - _WALK_ACCEPTANCE), log_step),
+            jnp.where(is_walk, chance, accepted),
+        )
+
+    start = (effects, density(effects), log_step, jnp.zeros_like(log_step))
+    effects, _, log_step, chance = jax.lax.fori_loop(0, _INDEPENDENT_MOVES + 1, body, start)
+    return Moved(effects, log_step, chance)
+
+
+def _draw_t(key: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Multivariate t draws ``[turn, effect, patient]`` with 4 degrees of freedom, uniforms ``[turn, patient]``.
+
+    In single precision, which is several times faster: a proposal may be any number, as the ratio is
+    taken in double precision at the point proposed.
+    """
+    turns = _INDEPENDENT_MOVES + 1
+    normal = jax.random.normal(key, (turns, *shape), dtype=jnp.float32)
+    uniform = jax.random.uniform(
+        jax.random.fold_in(key, 1),
+        (3, turns, shape[1]),
+        dtype=jnp.float32,
+        minval=jnp.finfo(jnp.float32).tiny,
+    )
+    # Chi-squared of 4 over 4.
+    square = -0.5 * (jnp.log(uniform[0]) + jnp.log(uniform[1]))
+    return normal / jnp.sqrt(square)[:, None], uniform[2]
+
+
+def _log_t(effects: Array) -> Array:
+    """Its log density ``[patient]``, without the constant."""
+    square = jnp.sum(effects * effects, axis=0)
+    return -(_DEGREES_OF_FREEDOM + effects.shape[0]) / 2 * jnp.log1p(square / _DEGREES_OF_FREEDOM)

@@ -1,0 +1,135 @@
+"""The ways to sample a posterior: what each needs to run its chains, and what their draws mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hierarchical_twin.dims import PATIENT
+from hierarchical_twin.graph.model import Model
+from hierarchical_twin.inference.adaptation import Learned, geometry_from, population_names
+from hierarchical_twin.inference.conditional import PatientDraws, draw_effects, flat_draws
+from hierarchical_twin.inference.geometry import find_geometry, starts_in
+from hierarchical_twin.inference.kernels import (
+    Adaptation,
+    Kernel,
+    blocked_kernel,
+    joint_kernel,
+    population_kernel,
+)
+from hierarchical_twin.inference.label import Integrals
+from hierarchical_twin.inference.marginal import Plan, make_plan, marginal_log_density
+from hierarchical_twin.inference.pilot import Pilot
+from hierarchical_twin.inference.settings import Settings
+from hierarchical_twin.inference.summarise import PatientBatch, effect_batches, population_draws
+from hierarchical_twin.inference.target import Target, make_target
+from hierarchical_twin.inference.verdict import estimate_shifts, judge
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the chains of a method are run with; `finish` reads the positions they return."""
+
+    kernel: Kernel
+    starts: Any
+    numbers: Any
+    finish: Callable[[np.ndarray], Finished]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Draws of the posterior, as the whole or block by block.
+
+    Attributes
+    ----------
+    population : ndarray, shape [chain, draw, coordinate]
+    flat : callable
+        To draws ``[chain, draw, size]`` of the model's flat vector.
+    batches : callable
+        To the patients' effects, some patients at a time.
+    integrals : callable
+        To how well the effects were integrated out, after either of the two; None where they were not.
+    """
+
+    population: np.ndarray
+    flat: Callable[[], np.ndarray]
+    batches: Callable[[], Iterable[PatientBatch]]
+    integrals: Callable[[], Integrals | None] = field(default=lambda: None)
+
+
+def prepare_run(
+    density: Callable[[Model], Callable[..., Any]],
+    pilot: Pilot,
+    model: Model,
+    settings: Settings,
+    old: Learned | None,
+) -> Run:
+    """What a method's chains are run with.
+
+    Parameters
+    ----------
+    density : callable
+        A backend's `flat_log_density`; the marginal method integrates the oracle's.
+    pilot : Pilot
+    model : Model
+        The model to sample.
+    settings : Settings
+        Its method no longer ``auto``.
+    old : Learned, optional
+        What an old fit learned of the posterior's shape.
+    """
+    schedule = settings.schedule
+    geometry = find_geometry(pilot, model)
+    geometry = geometry if old is None else geometry_from(old, geometry, model)
+    starts = starts_in(geometry, pilot, model, schedule.chains, schedule.seed)
+    adaptation = Adaptation(schedule.warmup, settings.target_accept, settings.max_tree_depth)
+    if settings.method == "marginal":
+        plan = make_plan(model, geometry.center, geometry.root)
+        kernel = population_kernel(marginal_log_density(plan), geometry, adaptation)
+        return Run(
+            kernel, starts.whitened, plan.numbers, lambda found: _integrated(plan, found, schedule.seed)
+        )
+    target = make_target(model, density)
+    make = blocked_kernel if settings.method == "blocked" else joint_kernel
+    kernel = make(target, geometry.ordered(target.order), adaptation)
+    return Run(
+        kernel, starts.ordered(target.order), target.numbers, lambda found: _whole(model, target, found)
+    )
+
+
+def _whole(model: Model, target: Target, positions: np.ndarray) -> Finished:
+    flat = target.restore(positions)
+    return Finished(population_draws(model, flat), lambda: flat, lambda: effect_batches(model, flat))
+
+
+def _integrated(plan: Plan, population: np.ndarray, seed: int) -> Finished:
+    """Population draws with the effects still to be drawn, patients in the model's order."""
+    judged: list[PatientDraws] = []
+
+    def batches() -> Iterator[PatientDraws]:
+        judged.clear()
+        for batch in draw_effects(plan, population, seed):
+            judged.append(_without_draws(batch))
+            yield batch
+
+    def integrals() -> Integrals:
+        order = np.concatenate([batch.patients for batch in judged])
+        size = plan.model.size(PATIENT)
+        k_hat, largest = np.empty(size), np.empty(size)
+        k_hat[order] = np.concatenate([batch.k_hat for batch in judged])
+        largest[order] = np.concatenate([batch.largest for batch in judged])
+        names = tuple(population_names(plan.model))
+        shifts = estimate_shifts(plan, population)
+        verdict = judge(plan, names, shifts, k_hat, largest)
+        return Integrals(k_hat, names, shifts.mean, shifts.sd, verdict.lines)
+
+    return Finished(population, lambda: flat_draws(plan, population, list(batches())), batches, integrals)
+
+
+def _without_draws(batch: PatientDraws) -> PatientDraws:
+    return PatientDraws(
+        batch.patients, np.empty(0), batch.k_hat, batch.largest, batch.efficiency, batch.log_error
+    )
