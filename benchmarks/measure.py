@@ -83,7 +83,7 @@ def flatten(draws: Draws) -> tuple[list[str], np.ndarray]:
 
 def summarise(outcome: Outcome) -> dict[str, Any]:
     """Effective sample sizes over all quantities, R-hat, and the moments that engines are compared by."""
-    from hierarchical_twin.analysis.convergence import convergence, mcse_mean
+    from hierarchical_twin.analysis.convergence import convergence
 
     names, values = flatten(outcome.draws)
     found = convergence(values)
@@ -114,7 +114,7 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
             "names": names,
             "mean": _rounded(mean),
             "sd": _rounded(sd),
-            "mcse": _rounded(mcse_mean(values)),
+            "mcse": _rounded(found.mcse),
             "ess": _rounded(found.ess_bulk, 4),
         },
     }

@@ -66,6 +66,8 @@ class Pilot:
         The compiled gradient of minus log density; `objective_of` wraps it.
     gradient_seconds : float
         Wall time of one gradient of the log density.
+    compile_seconds : float
+        Wall time of the first calls of what the pilot compiles, 0 where it was read from a checkpoint.
     """
 
     model: Model
@@ -73,6 +75,7 @@ class Pilot:
     root: np.ndarray
     repeated: Repeated
     gradient_seconds: float
+    compile_seconds: float = 0.0
 
     @property
     def objective(self) -> Objective:
@@ -91,6 +94,10 @@ def find_pilot(model: Model) -> Pilot:
     blank = informed(model, blank_information(model))
     repeated = repeated_gradient(blank)
     expand = _expansion(blank)
+    begin = time.perf_counter()
+    objective_of(repeated, blank.numbers)(np.asarray(central_point(blank)))
+    expand(np.asarray(central_point(blank)), blank)
+    compile_seconds = time.perf_counter() - begin
     position = _first_effects(blank, objective_of(repeated, blank.numbers))
     is_population = mark_population(blank)
     current = blank
@@ -106,7 +113,7 @@ def find_pilot(model: Model) -> Pilot:
     position = optimise(objective, position, is_population, iterations=60)
     root = _population_root(objective, position, is_population)
     seconds = _gradient_seconds(repeated, position, current.numbers)
-    return Pilot(current, position, root, repeated, seconds)
+    return Pilot(current, position, root, repeated, seconds, compile_seconds)
 
 
 def informed(model: Model, information: Information) -> Model:

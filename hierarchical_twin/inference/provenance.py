@@ -72,6 +72,7 @@ def timings(clock: Mapping[str, float], seconds: Mapping[str, float]) -> dict[st
     """Wall seconds of each stage; `sample` holds `warmup`; `gradients` is a count."""
     return {
         "pilot": clock["pilot"] - clock["start"],
+        "pilot_compile": clock["pilot_compile"],
         "compile": seconds["compile"],
         "sample": seconds["sample"],
         "warmup": seconds["warmup"],

@@ -146,7 +146,7 @@ def sample(
         _check_start(pilot)
         own = sampled_model(model, pilot)
         settings = settle(settings, own, lambda: is_near_frames(own, pilot))
-        clock["pilot"] = time.perf_counter()
+        clock |= {"pilot": time.perf_counter(), "pilot_compile": pilot.compile_seconds}
         memory, available = memory_needed(own, settings, patients, place.workers), available_bytes()
         check_memory(memory, settings, patients, available)
         tell(announcement(pilot, own, settings, place, memory, available))
