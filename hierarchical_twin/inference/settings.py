@@ -15,6 +15,7 @@ from hierarchical_twin.graph.nodes import Sample
 
 BACKENDS = ("numpyro", "pymc")
 METHODS = ("auto", "joint", "blocked", "marginal")
+_MOST_INTEGRATED = 4
 _MANY_EFFECTS = 300
 """From so many effects on, moving patients apart from the population beats one trajectory for all."""
 
@@ -131,6 +132,11 @@ def choose_method(method: str, model: Model) -> str:
     is_informed = bool(own) and all(node.distribution == "FramedNormal" for node in own)
     if method == "auto":
         return "blocked" if is_informed and _effects(model, own) >= _MANY_EFFECTS else "joint"
+    effects = sum(int(np.prod(model.shape(node.dims[1:]))) for node in own)
+    if method == "marginal" and effects > _MOST_INTEGRATED:
+        hint = "use method='joint', or give fewer parameters a random effect"
+        expected = f"at most {_MOST_INTEGRATED} to integrate over"
+        raise SamplingError(Problem("sample method marginal", f"{effects} effects a patient", expected, hint))
     if method != "joint" and not is_informed:
         got = "effects that are sampled centered or noncentered" if own else "a model without patient effects"
         hint = "leave 'parameterization' out of the spec, or use method='joint'"
