@@ -37,7 +37,7 @@ from hierarchical_twin.inference.settings import Schedule, Settings, check_setti
 from hierarchical_twin.inference.summarise import check_patients, summarise_draws
 from hierarchical_twin.inference.trial import gradient_trial
 
-WARMUP, WARMUP_AGAIN = 400, 100
+WARMUP, WARMUP_AGAIN = 500, 100
 """Warm-up iterations by default: from a pilot, and from an old fit."""
 
 
@@ -76,7 +76,7 @@ def sample(
         out, then exact draws of each patient's. ``auto`` takes ``blocked`` for large cohorts whose
         patients are nearly where a pilot fit puts them, and ``joint`` for all others.
     chains, draws, warmup : int
-        Draws are per chain, after `warmup` iterations of adaptation: 400, or 100 with `start_from`.
+        Draws are per chain, after `warmup` iterations of adaptation: 500, or 100 with `start_from`.
     thin : int
         Of the draws every `thin`-th is kept.
     patients : {"draws", "summary"}

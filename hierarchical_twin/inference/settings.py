@@ -25,7 +25,7 @@ class Schedule:
     """How long to sample; of `draws` iterations after warm-up every `thin`-th is kept."""
 
     chains: int = 4
-    warmup: int = 400
+    warmup: int = 500
     draws: int = 1000
     seed: int = 0
     thin: int = 1
