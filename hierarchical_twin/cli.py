@@ -135,7 +135,7 @@ def fit(
     chains: Annotated[int, typer.Option(help="Number of chains.")] = 4,
     draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
     warmup: Annotated[
-        int | None, typer.Option(help="Warm-up iterations of each chain: 300, or 100 with --start-from.")
+        int | None, typer.Option(help="Warm-up iterations of each chain: 500, or 100 with --start-from.")
     ] = None,
     thin: Annotated[int, typer.Option(help="Keep every so-manieth draw.")] = 1,
     patients: Annotated[
