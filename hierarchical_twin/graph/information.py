@@ -23,7 +23,8 @@ class Information:
     score : mapping of outcome to ndarray, shape [parameter, patient]
         The linear part: ``b`` in ``b' x - x' G x / 2`` at predictors `x` measured from zero.
     fallbacks : int
-        Patients whose curvature was not usable and who are sampled non-centred.
+        Patients whose data leave at least one of their effects undetermined; there the population's
+        spread is used.
     outer : mapping of group to mapping of effect to {"centered", "noncentered"}
         How the effects of levels above the patient are sampled.
     """

@@ -229,4 +229,6 @@ def _part_name(number: int, part: int) -> str:
 
 def _told(run: Mapping[str, Any], name: str) -> str:
     value = str(run.get(name, "none"))
+    if value == "None":
+        return "the default"
     return f"{value[:12]}…" if len(value) == 64 else repr(run.get(name))

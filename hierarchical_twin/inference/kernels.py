@@ -38,7 +38,7 @@ class Kernel:
     """One way to move a chain.
 
     `init(key, starts, numbers)` gives a state, `step(state, numbers)` the next one;
-    `position(state)` is a pytree of what a draw is made of, `statistics(state)` what to keep of it.
+    `position(state)` is the array a draw is made of, `statistics(state)` what to keep of it.
     """
 
     init: Callable[..., Any]

@@ -36,7 +36,6 @@ Numbers = tuple[Mapping[str, Any], ...]
 
 TOLERANCE = 0.05
 """Posterior SDs by which integration may move a population parameter's mean."""
-MOST_EFFECTS = 4
 _JUDGES = 24
 _FIT_REACH = 1.3
 _COUNTS = {0: (), 1: (2, 3, 4, 5, 7, 9, 15), 2: (2, 3, 4, 5, 7, 9), 3: (2, 3, 4, 5), 4: (2, 3, 4)}

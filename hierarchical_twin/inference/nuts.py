@@ -28,7 +28,7 @@ from hierarchical_twin.inference.kernels import Kernel
 from hierarchical_twin.inference.settings import Schedule
 
 Array = Any
-Numbers = Mapping[str, np.ndarray]
+Numbers = Any
 
 _BUFFER = 200
 _PIECE_SECONDS = 0.2
@@ -37,7 +37,7 @@ _SAVE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Draws:
-    """What NUTS returned.
+    """What the chains returned.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ def run_chains(
     kernel : Kernel
     starts : pytree of ndarray, shape [chain, ...]
         What the kernel's `init` takes.
-    numbers : mapping of str to ndarray
+    numbers : pytree of ndarray
         The model's arrays, which the compiled loop takes as arguments.
     schedule : Schedule
     place : Place
@@ -195,7 +195,7 @@ class _Running:
     """All chains of a run; workers take turns on them, so that an interrupt finds all about as far."""
 
     compiled: Callable[..., Any]
-    numbers: Mapping[str, Array]
+    numbers: Any
     schedule: Schedule
     progress: Progress
     chains: list[Chain]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -69,11 +69,12 @@ def sample(
     model : Model
         From `build`.
     backend : {"numpyro", "pymc"}
-        Whose log density is sampled; the posterior is the same.
+        Whose log density NUTS takes. ``marginal``, the patients' moves of ``blocked``, and cohorts cut
+        into buckets by length use the oracle's. The posterior is the same.
     method : {"auto", "joint", "blocked", "marginal"}
         ``joint``: one trajectory for the population and all effects. ``blocked``: NUTS for the
         population, Metropolis moves for each patient. ``marginal``: NUTS with the effects integrated
-        out, then exact draws of each patient's. ``auto`` takes ``blocked`` for large cohorts whose
+        out, then draws of each patient's by importance resampling. ``auto`` takes ``blocked`` for large cohorts whose
         patients are nearly where a pilot fit puts them, and ``joint`` for all others.
     chains, draws, warmup : int
         Draws are per chain, after `warmup` iterations of adaptation: 500, or 100 with `start_from`.
@@ -138,10 +139,12 @@ def sample(
     clock = {"start": time.perf_counter()}
     with ExitStack() as stack:
         keep = stack.enter_context(open_checkpoint(checkpoint, resume=resume))
-        place = choose_place(keep.device(device), chains, workers)
+        device = keep.device(device)
+        place = choose_place(device, chains, workers)
         stack.enter_context(compilation_cache(tell))
         stack.enter_context(float64_on(place))
-        keep.begin(describe_run(model, settings, place, "none" if old is None else old.hash))
+        asked, learned = settings, "none" if old is None else old.hash
+        keep.begin(describe_run(model, asked, place, learned))
         pilot = kept_pilot(keep, model, find_pilot)
         _check_start(pilot)
         own = sampled_model(model, pilot)
@@ -152,6 +155,7 @@ def sample(
         tell(announcement(pilot, own, settings, place, memory, available))
         run = prepare_run(flat_log_density, pilot, own, settings, old)
         place = _tried_place(place, device, settings, pilot, own, tell)
+        keep.begin(describe_run(model, asked, place, learned))  # a new run notes where it was tried to be
         stack.enter_context(float64_on(place))
         with _watcher(progress) as watch:
             drawn = run_chains(
@@ -245,8 +249,6 @@ def _check_start(pilot: Pilot) -> None:
 
 
 def _watcher(is_shown: bool) -> Any:
-    from contextlib import nullcontext
-
     def silent(progress: Progress) -> None:
         del progress
 

@@ -84,8 +84,3 @@ def mark_harmless(errors: np.ndarray, allowed: float) -> np.ndarray:
     marked = np.zeros(errors.shape[1], dtype=bool)
     marked[order[: beyond[0] if len(beyond) else len(order)]] = True
     return marked
-
-
-def spread_of(errors: np.ndarray) -> float:
-    """SD over populations of errors summed over patients ``[point, patient]``."""
-    return float(np.std(np.sum(errors, axis=1)))
