@@ -9,6 +9,7 @@ import io
 import os
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -162,7 +163,7 @@ def fit(
     Example: `hierarchical-twin fit tumor_growth mice.csv --out growth_fit --seed 1`
     """
     from hierarchical_twin.cohort import read_cohort
-    from hierarchical_twin.inference.checkpoint import FOLDER, check_output, discard_checkpoint
+    from hierarchical_twin.inference.checkpoint import FOLDER, check_output, discard_checkpoint, set_aside
     from hierarchical_twin.spec import read_spec
     from hierarchical_twin.spec.shipped import locate_spec
 
@@ -177,29 +178,29 @@ def fit(
     from hierarchical_twin.inference.sample import sample
     from hierarchical_twin.report.folder import write_folder
 
-    if overwrite:
-        discard_checkpoint(kept)
-    found = sample(
-        build(read, cohort),
-        backend=backend,
-        chains=chains,
-        draws=draws,
-        warmup=warmup,
-        thin=thin,
-        patients=patients,
-        seed=seed,
-        method=method,
-        target_accept=target_accept,
-        device=device,
-        checkpoint=kept,
-        resume=resume,
-        start_from=old,
-        announce=_say,
-    )
+    with set_aside(kept) if overwrite else nullcontext():
+        found = sample(
+            build(read, cohort),
+            backend=backend,
+            chains=chains,
+            draws=draws,
+            warmup=warmup,
+            thin=thin,
+            patients=patients,
+            seed=seed,
+            method=method,
+            target_accept=target_accept,
+            device=device,
+            checkpoint=kept,
+            resume=resume,
+            start_from=old,
+            announce=_say,
+        )
     found.save(target)
-    if not found.attributes["is_interrupted"]:
-        discard_checkpoint(kept)
     written = write_folder(found, out, _say)
+    if not found.attributes["is_interrupted"]:
+        # Last: until then a run that is killed can go on.
+        discard_checkpoint(kept)
     _print_table(found.population(), without=("prob", "kind", "cv_lower", "cv_upper"))
     _print_table(found.intervals(), without=("prob", "kind"), most=40)
     _say(f"wrote {', '.join(sorted(path.name for path in (target, *written)))} to {out}")

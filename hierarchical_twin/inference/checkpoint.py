@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from hierarchical_twin.errors import DataError, Problem, SamplingError
+from hierarchical_twin.errors import DataError, Problem, SamplingError, TwinError
 from hierarchical_twin.inference.keeper import ANEW, RUN, Checkpoint, Keeper, NoCheckpoint
 
 FOLDER = "checkpoint"
@@ -128,6 +128,31 @@ def discard_checkpoint(folder: Path) -> None:
     with suppress(OSError):
         (folder / _LOCK).unlink(missing_ok=True)
         folder.rmdir()
+
+
+@contextmanager
+def set_aside(folder: Path) -> Iterator[None]:
+    """Put an unfinished run out of the way of a new one, and back if the new one is refused.
+
+    Raises
+    ------
+    SamplingError
+        A process is still at it.
+    """
+    aside = folder.with_name(f"{folder.name}.replaced")
+    discard_checkpoint(aside)
+    if os.path.isdir(folder):
+        with _held(folder):
+            pass
+        folder.rename(aside)
+    try:
+        yield
+    except TwinError:
+        discard_checkpoint(folder)
+        if os.path.isdir(aside):
+            aside.rename(folder)
+        raise
+    discard_checkpoint(aside)
 
 
 @contextmanager

@@ -314,7 +314,7 @@ def _population_root(objective: Objective, position: np.ndarray, is_population: 
         above = objective(moved)[1][places]
         moved[index] -= 2 * step
         rows.append((above - objective(moved)[1][places]) / (2 * step))
-    curvature = np.nan_to_num((np.array(rows) + np.array(rows).T) / 2)
+    curvature = np.clip(np.nan_to_num((np.array(rows) + np.array(rows).T) / 2), -1e30, 1e30)
     size, vectors = np.linalg.eigh(curvature)
     # A direction the data do not curve is as wide as a start should ever be.
     return vectors / np.sqrt(np.maximum(size, 1.0 / _WIDEST**2))

@@ -139,7 +139,8 @@ def choose_method(method: str, model: Model) -> str:
         raise SamplingError(Problem("sample method marginal", f"{effects} effects a patient", expected, hint))
     if method != "joint" and not is_informed:
         got = "effects that are sampled centered or noncentered" if own else "a model without patient effects"
-        hint = "leave 'parameterization' out of the spec, or use method='joint'"
+        rest = "use method joint"
+        hint = f"leave 'parameterization' out of the spec, or {rest}" if own else rest
         raise SamplingError(Problem(f"sample method {method}", got, "informed patient effects", hint))
     return method
 

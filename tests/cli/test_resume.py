@@ -8,7 +8,9 @@ import pytest
 
 import hierarchical_twin as ht
 from cli.command import refused, run
+from hierarchical_twin.errors import Problem, SamplingError
 from hierarchical_twin.inference import sample as sample_module
+from hierarchical_twin.inference.checkpoint import set_aside
 from hierarchical_twin.inference.nuts import Progress
 
 GROUPS = ("posterior", "sample_stats", "log_likelihood", "posterior_predictive", "adaptation")
@@ -91,3 +93,17 @@ def test_an_old_fit_to_start_from(fitted, six, tmp_path):
 def test_no_fit_to_start_from(six, tmp_path, word):
     (line,) = refused("fit", "sleep", six, "--out", tmp_path / "fit", "--start-from", tmp_path / word)
     assert word in line
+
+
+def test_a_refused_run_does_not_cost_the_unfinished_one(tmp_path):
+    """`--overwrite` with a word that is refused leaves the checkpoint where it was."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "run.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(SamplingError), set_aside(folder):
+        assert not folder.exists()
+        raise SamplingError(Problem("sample method", "'fo'", "one of joint"))
+    assert (folder / "run.json").read_text(encoding="utf-8") == "{}"
+    with set_aside(folder):
+        assert not folder.exists()
+    assert list(tmp_path.iterdir()) == []
