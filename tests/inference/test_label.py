@@ -73,7 +73,7 @@ def test_groups_and_attributes(sleep_fit):
         "intercept": "informed",
         "slope": "informed",
     }
-    clock = {"pilot", "compile", "sample", "warmup", "unfold", "gradients"}
+    clock = {"pilot", "pilot_compile", "compile", "sample", "warmup", "unfold", "gradients"}
     assert clock == set(json.loads(attributes["timings"]))
     assert {"jax", "numpyro", "hierarchical_twin", "python"} <= set(json.loads(attributes["versions"]))
     assert ht.parse_spec(sleep_fit.spec_text) == ht.read_spec(ht.shipped_specs()["sleep"])
