@@ -23,7 +23,8 @@ spec's. ESS is the smallest rank-normalised bulk ESS over *all* parameters, popu
 **ESS/s** divides it by warm-up and sampling together, compiling excluded; this is the headline. **ESS/s of sampling**
 divides it by the draw phase alone. Where an engine does not time its phases, they are split in proportion to
 gradients. Finding our pilot counts as warm-up. What the marginal method does
-before and after its chains, planning its integrals and drawing the patients' effects, is in *shell to draws* only. Numbers are medians over repeats, with the range where there are
+before and after its chains, planning its integrals and drawing the patients' effects, is in *shell to draws*
+only. Numbers are medians over repeats, with the range where there are
 several. Compile times are cold: no engine finds a compiled program in a cache (Stan's is the one compilation of a
 problem, kept for all its cells). The best peer is the one with the highest median among those whose R-hat is
 at most 1.05.
