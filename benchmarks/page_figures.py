@@ -47,7 +47,7 @@ def _ess_figure(groups: Sequence[Group]) -> Figure | None:
     problems = [key for key in PROBLEMS if any(group.problem == key and group.done for group in groups)]
     if not problems:
         return None
-    figure = Figure(figsize=(3.0 * len(problems), 3.4), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 3.0 * len(problems)), 3.4), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(problems), sharey=True))
     for place, (axis, problem) in enumerate(zip(axes, problems, strict=True)):
         for family, colour in COLOURS.items():
@@ -56,6 +56,7 @@ def _ess_figure(groups: Sequence[Group]) -> Figure | None:
         axis.set(title=problem, xscale="log", yscale="log", xlabel="patients")
         sizes = sorted({group.patients for group in groups if group.problem == problem})
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axis.minorticks_off()
         axis.minorticks_off()
         if place == 0:
             axis.set_ylabel("smallest ESS per second\nof warm-up and sampling")
