@@ -133,7 +133,7 @@ def run_cell(cell: Cell, out: Path, *, limit_seconds: float) -> dict:
     Returns
     -------
     dict
-        With ``status``: ``ok``, ``over limit``, ``failed``, ``not installed`` or ``not offered``.
+        With ``status``: ``ok``, ``over limit``, ``failed`` or ``not installed``.
     """
     if note := missing(cell.engine):
         return keep(cell, out, {"status": "not installed", "note": note})
@@ -196,9 +196,6 @@ def work(cell: Cell, out: Path) -> None:
     table = table_path(out, cell.problem, cell.patients)
     try:
         outcome = engine.run(cell, table, settings, out)
-    except NotImplementedError as error:
-        keep(cell, out, {"status": "not offered", "note": str(error)})
-        return
     except subprocess.CalledProcessError as error:
         sys.exit(f"{error}\n{(error.stderr or '')[-4000:]}")
     except Exception:

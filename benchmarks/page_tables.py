@@ -166,7 +166,7 @@ def left_out_list(groups: Sequence[Group]) -> str:
     reasons: dict[tuple[str, str], list[str]] = {}
     for group in groups:
         for result in group.results:
-            if result["status"] in ("left out", "not installed", "not offered"):
+            if result["status"] in ("left out", "not installed"):
                 said = (str(result["engine"]), str(result.get("note", result["status"])))
                 reasons.setdefault(said, []).append(f"{group.problem} {group.patients:,}")
     if not reasons:

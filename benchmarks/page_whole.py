@@ -61,7 +61,7 @@ def scaling_table(folder: Path) -> str:
     groups = read_groups(folder) if folder.exists() else []
     if not groups:
         return ""
-    rows = [_scaling_row(group) for group in groups if group.results[0]["status"] != "not offered"]
+    rows = [_scaling_row(group) for group in groups]
     header = ["patients", "method", "warm-up + sampling s", "shell to draws s", "peak MB"]
     header += ["ESS min", "ESS/s", "R-hat", "divergences"]
     lines = [markdown(header, rows), ""]

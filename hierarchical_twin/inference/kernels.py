@@ -64,26 +64,34 @@ def joint_kernel(target: Target, geometry: Geometry, adaptation: Adaptation) -> 
     def init(key: Array, at: Starts, numbers: Numbers) -> Any:
         z = {"effects": at.effects, "population": at.whitened}
         slope = {"effects": at.effects_slope, "population": at.whitened_slope}
-        return start(
-            ParamInfo(z, at.potential, slope),
-            adaptation.warmup,
-            step_size=first_step_size(at.whitened.size + at.effects.size),
-            dense_mass=[("population",)],
-            inverse_mass_matrix={
-                ("effects",): jnp.ones(at.effects.size),
-                ("population",): jnp.eye(at.whitened.size),
-            },
-            target_accept_prob=adaptation.target_accept,
-            max_tree_depth=adaptation.max_tree_depth,
-            model_args=(numbers,),
-            rng_key=key,
-        )
+        return _begin(start, ParamInfo(z, at.potential, slope), adaptation, key, (numbers,))
 
     return Kernel(
         init=init,
         step=lambda state, numbers: advance(state, (numbers,)),
         position=lambda state: flat(state.z),
         statistics=_nuts_statistics,
+    )
+
+
+def _begin(
+    start: Callable[..., Any], info: ParamInfo, adaptation: Adaptation, key: Array, arguments: tuple[Any, ...]
+) -> Any:
+    """NUTS at a point ``{block: coordinates}``: a mass matrix of one, dense over the population."""
+    masses = {
+        (name,): jnp.eye(block.size) if name == "population" else jnp.ones(block.size)
+        for name, block in info.z.items()
+    }
+    return start(
+        info,
+        adaptation.warmup,
+        step_size=first_step_size(sum(block.size for block in info.z.values())),
+        dense_mass=[("population",)],
+        inverse_mass_matrix=masses,
+        target_accept_prob=adaptation.target_accept,
+        max_tree_depth=adaptation.max_tree_depth,
+        model_args=arguments,
+        rng_key=key,
     )
 
 
@@ -118,17 +126,8 @@ def population_kernel(
 
     def init(key: Array, whitened: Array, numbers: Numbers) -> Any:
         z = {"population": whitened}
-        return start(
-            ParamInfo(z, *jax.value_and_grad(potential(numbers))(z)),
-            adaptation.warmup,
-            step_size=first_step_size(whitened.size),
-            dense_mass=[("population",)],
-            inverse_mass_matrix={("population",): jnp.eye(whitened.size)},
-            target_accept_prob=adaptation.target_accept,
-            max_tree_depth=adaptation.max_tree_depth,
-            model_args=(numbers,),
-            rng_key=key,
-        )
+        info = ParamInfo(z, *jax.value_and_grad(potential(numbers))(z))
+        return _begin(start, info, adaptation, key, (numbers,))
 
     return Kernel(
         init=init,
@@ -161,18 +160,9 @@ def blocked_kernel(target: Target, geometry: Geometry, adaptation: Adaptation) -
 
     def init(key: Array, at: Starts, numbers: Numbers) -> BlockedState:
         z = {"population": at.whitened}
-        nuts = start(
-            # The first step moves the patients, and then finds both anew.
-            ParamInfo(z, at.potential, {"population": at.whitened_slope}),
-            adaptation.warmup,
-            step_size=first_step_size(at.whitened.size),
-            dense_mass=[("population",)],
-            inverse_mass_matrix={("population",): jnp.eye(at.whitened.size)},
-            target_accept_prob=adaptation.target_accept,
-            max_tree_depth=adaptation.max_tree_depth,
-            model_args=(numbers, at.effects),
-            rng_key=key,
-        )
+        # The first step moves the patients, and then finds the potential and its slope anew.
+        info = ParamInfo(z, at.potential, {"population": at.whitened_slope})
+        nuts = _begin(start, info, adaptation, key, (numbers, at.effects))
         moves = jnp.zeros(at.effects.shape[1])
         return BlockedState(nuts, at.effects, moves, moves, jax.random.fold_in(key, 1))
 
