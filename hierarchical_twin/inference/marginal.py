@@ -152,11 +152,6 @@ def log_prior(plan: Plan, population: Array) -> Array:
     return score(group.model, join_blocks(group.model, population, nodes)).log_prior
 
 
-def patient_integrals(group: Group, population: Array, numbers: Mapping[str, Any]) -> Array:
-    """Log integrals ``[patient]`` of a group at a population ``[coordinate]``, uncorrected."""
-    return _group_integrals(group, population, numbers)[1]
-
-
 def make_plan(
     model: Model, center: np.ndarray, root: np.ndarray, *, tolerance: float = TOLERANCE, seed: int = 0
 ) -> Plan:

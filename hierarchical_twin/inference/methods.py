@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -130,6 +130,4 @@ def _integrated(plan: Plan, population: np.ndarray, seed: int) -> Finished:
 
 
 def _without_draws(batch: PatientDraws) -> PatientDraws:
-    return PatientDraws(
-        batch.patients, np.empty(0), batch.k_hat, batch.largest, batch.efficiency, batch.log_error
-    )
+    return replace(batch, effects=np.empty(0))
