@@ -14,6 +14,8 @@ from benchmarks.measure import Outcome, Settings, peak_megabytes
 from benchmarks.problems import PROBLEMS, Problem
 
 _MOST_PATIENTS = 5000
+_MOST_DRAWN = 20_000
+"""Patients whose draws are kept: of more, the fit keeps statistics."""
 
 
 def run(key: str, table: Path, settings: Settings, *, method: str | None = None) -> Outcome:
@@ -29,6 +31,8 @@ def run(key: str, table: Path, settings: Settings, *, method: str | None = None)
     spec = ht.read_spec(ht.shipped_specs()[PROBLEMS[key].spec])
     model = ht.build(spec, ht.read_cohort(table, spec))
     built = time.perf_counter() - begin
+    if model.size("patient") > _MOST_DRAWN:
+        words["patients"] = "summary"
     fit = ht.sample(model, **words)
     peak = peak_megabytes()
     return replace(_outcome(fit, PROBLEMS[key], {"import": imported, "build": built}), peak_mb=peak)
@@ -51,7 +55,9 @@ def _outcome(fit, problem: Problem, seconds: dict[str, float]) -> Outcome:
     notes = [str(method)] if method else []
     if "pilot_compile" not in timings:
         notes.append("its pilot is counted as warm-up, compiling included")
-    if posterior.sizes["patient"] >= 2 * _MOST_PATIENTS:
+    if "patient" not in posterior.sizes:
+        notes.append("ESS of the population: statistics of patients only")
+    elif posterior.sizes["patient"] >= 2 * _MOST_PATIENTS:
         notes.append(f"ESS over about {_MOST_PATIENTS:,} evenly chosen patients")
     return Outcome(
         _draws(posterior, problem),
@@ -64,7 +70,7 @@ def _outcome(fit, problem: Problem, seconds: dict[str, float]) -> Outcome:
 
 
 def _draws(posterior, problem: Problem) -> dict[str, np.ndarray]:
-    step = max(1, posterior.sizes["patient"] // _MOST_PATIENTS)
+    step = max(1, posterior.sizes.get("patient", 0) // _MOST_PATIENTS)
 
     def linked(name: str, link: str) -> np.ndarray:
         chosen = posterior[name]
@@ -79,8 +85,9 @@ def _draws(posterior, problem: Problem) -> dict[str, np.ndarray]:
         "typical": stacked([linked(f"{name}_typical", link) for name, link in problem.links.items()]),
         "omega": posterior["omega"].to_numpy(),
         "sigma": stacked([posterior[name].to_numpy() for name in problem.sigmas]),
-        "effects": stacked([linked(name, problem.links[name]) for name in problem.effects]),
     }
+    if "patient" in posterior.sizes:
+        draws["effects"] = stacked([linked(name, problem.links[name]) for name in problem.effects])
     if problem.beta:
         draws["beta"] = posterior[problem.beta].to_numpy()
     if problem.is_correlated:

@@ -57,6 +57,8 @@ class Cohort:
         patient_index, position, time, the inputs, value (declared unit), censored, table_row (1-based).
     covariates : pandas.DataFrame
         Indexed by patient: covariates and grouping columns as the formulas see them.
+    table : pandas.DataFrame
+        Every row of the table that was read, the columns the spec names, cells unchanged.
     encodings : mapping
         Parameter to the encoding of its covariates.
     effect_encodings : mapping
@@ -76,6 +78,7 @@ class Cohort:
     effects: Mapping[str, tuple[Effect, ...]]
     rows: pd.DataFrame
     covariates: pd.DataFrame
+    table: pd.DataFrame
     encodings: Mapping[str, Encoding]
     effect_encodings: Mapping[str, Mapping[str, Encoding]]
     report: DataReport

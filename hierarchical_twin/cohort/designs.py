@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from hierarchical_twin.cohort.cohort import Effect
+from hierarchical_twin.cohort.cohort import Cohort, Effect
 from hierarchical_twin.cohort.columns import as_text
 from hierarchical_twin.cohort.encode import Encoding, collinear, encode_covariates, uncentred_terms
 from hierarchical_twin.dims import PATIENT, effect_dim, group_suffix, term_dim
@@ -114,6 +114,28 @@ def add_effects(
         if levels == 1:
             build.notes.append(f"one {group}: omega{group_suffix(group)} is its prior")
     return effects, encodings
+
+
+def repeat_designs(build: Builder, covariates: pd.DataFrame, learned: Cohort) -> None:
+    """Add the same designs for other patients, with the levels and centring that a cohort has taught.
+
+    A level of a grouping above the patient that it does not have comes after those it has.
+    """
+    for name, encoding in learned.encodings.items():
+        design = encoding.design(covariates)
+        if design.shape[1]:
+            build.add(f"design_{name}", design, PATIENT, term_dim(name))
+            build.coords[term_dim(name)] = encoding.terms
+    for group, encodings in learned.effect_encodings.items():
+        designs = [encoding.design(covariates) for encoding in encodings.values()]
+        build.add(f"effect_design_{group}", np.column_stack(designs), PATIENT, effect_dim(group))
+        build.coords[effect_dim(group)] = learned.coords[effect_dim(group)]
+        if group != PATIENT:
+            words = [as_text(cell) for cell in covariates[group]]
+            names = tuple(dict.fromkeys((*learned.coords[group], *words)))
+            build.coords[group] = names
+            codes = pd.Categorical(words, categories=list(names)).codes
+            build.add(f"level_{group}", codes.astype(np.int32), PATIENT)
 
 
 def _levels(build: Builder, group: str, column: pd.Series) -> None:

@@ -15,9 +15,16 @@ from hierarchical_twin.cohort.arrays import (
     place,
 )
 from hierarchical_twin.cohort.cohort import Cohort, hash_reading
-from hierarchical_twin.cohort.designs import Builder, add_designs, add_effects, refuse_unknown_columns
+from hierarchical_twin.cohort.designs import (
+    Builder,
+    add_designs,
+    add_effects,
+    refuse_unknown_columns,
+    repeat_designs,
+)
 from hierarchical_twin.cohort.events import DoseEvents
 from hierarchical_twin.cohort.inputs import Samples
+from hierarchical_twin.cohort.needs import needs_of
 from hierarchical_twin.cohort.observations import Measured, is_censorable
 from hierarchical_twin.cohort.selection import Selection
 from hierarchical_twin.cohort.table import Table
@@ -26,13 +33,10 @@ from hierarchical_twin.dims import DOSE, PATIENT, TIME
 from hierarchical_twin.mechanisms.table import MECHANISMS
 from hierarchical_twin.spec.schema import Spec
 from hierarchical_twin.spec.units import WorkingUnits, working_units
-from hierarchical_twin.spec.vocabulary import ERRORS
-
-_FILLERS = {"real": 1.0, "positive": 1.0, "unit": 0.5, "count": 0.0}
-"""What stands in masked places: a value the error model has a density at."""
+from hierarchical_twin.spec.vocabulary import FILLERS
 
 
-def lay_out(table: Table, spec: Spec, selection: Selection) -> Cohort:
+def lay_out(table: Table, spec: Spec, selection: Selection, learned: Cohort | None = None) -> Cohort:
     """Lay a selection out as arrays.
 
     Parameters
@@ -41,6 +45,8 @@ def lay_out(table: Table, spec: Spec, selection: Selection) -> Cohort:
     spec : Spec
     selection : Selection
         With at least one patient.
+    learned : Cohort, optional
+        Whose encodings of covariates are used; learned from the selection without it.
     """
     units = working_units(spec)
     build = Builder()
@@ -57,9 +63,13 @@ def lay_out(table: Table, spec: Spec, selection: Selection) -> Cohort:
     covariates = _covariates(spec, selection)
     for name, values in selection.people.known.items():
         build.add(f"known_{name}", values[selection.kept], PATIENT)
-    encodings = add_designs(build, spec, covariates)
-    effects, effect_encodings = add_effects(build, spec, covariates)
-    refuse_unknown_columns(spec, encodings, effects)
+    if learned is None:
+        encodings = add_designs(build, spec, covariates)
+        effects, effect_encodings = add_effects(build, spec, covariates)
+        refuse_unknown_columns(spec, encodings, effects)
+    else:
+        repeat_designs(build, covariates, learned)
+        encodings, effects, effect_encodings = learned.encodings, learned.effects, learned.effect_encodings
     build.notes += note_rows(table, spec, selection, rows)
     for outcome in selection.measured:
         build.notes += outcome.notes
@@ -72,6 +82,7 @@ def lay_out(table: Table, spec: Spec, selection: Selection) -> Cohort:
         effects=effects,
         rows=rows,
         covariates=covariates,
+        table=table.frame[list(dict.fromkeys(need.column for need in needs_of(spec)))],
         encodings=encodings,
         effect_encodings=effect_encodings,
         report=report,
@@ -202,7 +213,7 @@ def _lay_outcome(
     observation = spec.observations[outcome.outcome]
     at = uses.row
     layers: list[tuple[str, np.ndarray, float | bool]] = [
-        ("observed", outcome.value[at], _FILLERS[ERRORS[observation.error].observed]),
+        ("observed", outcome.value[at], FILLERS[observation.error]),
         ("mask", np.ones(len(at), dtype=bool), False),
     ]
     if is_censorable(observation):

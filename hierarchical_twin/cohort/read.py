@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from hierarchical_twin.cohort.admit import Asked, admit
 from hierarchical_twin.cohort.cohort import Cohort, require_spec
 from hierarchical_twin.cohort.columns import accepted_values, match_rows, read_labels, read_numbers
 from hierarchical_twin.cohort.events import DoseRows, read_doses
 from hierarchical_twin.cohort.inputs import Samples, gather_samples
 from hierarchical_twin.cohort.layout import lay_out
+from hierarchical_twin.cohort.needs import needs_of
 from hierarchical_twin.cohort.observations import Measured, Rows, measure
-from hierarchical_twin.cohort.patients import People, column_of, groups_of, read_people
+from hierarchical_twin.cohort.patients import People, read_people
 from hierarchical_twin.cohort.selection import Selection
 from hierarchical_twin.cohort.table import Table, open_table
 from hierarchical_twin.cohort.tally import explain_nothing
@@ -23,7 +25,6 @@ from hierarchical_twin.cohort.unread import note_compartments, refuse_unread
 from hierarchical_twin.errors import DataError, Problem, nearest
 from hierarchical_twin.mechanisms.table import MECHANISMS
 from hierarchical_twin.spec.check import check_spec
-from hierarchical_twin.spec.population import covariates_of
 from hierarchical_twin.spec.schema import Doses, Spec
 
 
@@ -49,7 +50,19 @@ def read_cohort(table: str | os.PathLike[str] | pd.DataFrame, spec: Spec) -> Coh
     """
     require_spec(spec, "read_cohort spec")
     check_spec(spec)
-    opened = open_table(table)
+    return read_opened(open_table(table), spec)
+
+
+def read_opened(opened: Table, spec: Spec, asked: Asked | None = None) -> Cohort:
+    """Read a table that is open, under a spec that is sound; `read_cohort` for the rest.
+
+    Parameters
+    ----------
+    opened : Table
+    spec : Spec
+    asked : Asked, optional
+        Rows to read without a measurement, under what another cohort has taught.
+    """
     _require_columns(opened, spec)
     problems: list[Problem] = []
     selected = _select(opened, spec, problems)
@@ -70,53 +83,15 @@ def read_cohort(table: str | os.PathLike[str] | pd.DataFrame, spec: Spec) -> Coh
     people = read_people(opened, spec, patient, selected, problems)
     if problems:
         raise DataError(problems)
+    if asked is not None:
+        measured = [admit(spec, rows, outcome, asked) for outcome in measured]
     samples, notes = _sample_inputs(spec, rows)
     notes += compartments
     selection = _settle(opened, selected, rows, (measured, people, samples))
     if spec.doses is not None and doses is not None and not selection.kept[doses.events.patient].any():
         raise DataError(_no_dose(opened, spec.doses))
-    return lay_out(opened, spec, replace(selection, notes=tuple(notes)))
-
-
-@dataclass(frozen=True)
-class _Need:
-    key: str
-    column: str
-
-
-def _needs(spec: Spec) -> list[_Need]:
-    """Every column the spec names, with the key that names it."""
-    needs = [_Need("patient.column", spec.patient.column)]
-    if spec.time is not None:
-        needs.append(_Need("time.column", spec.time.column))
-    needs += [_Need(f"where.{column}", column) for column in spec.where]
-    for name, parameter in spec.parameters.items():
-        if parameter.column is not None:
-            needs.append(_Need(f"parameters.{name}.column", parameter.column))
-    for name in dict.fromkeys((*covariates_of(spec), *groups_of(spec), *spec.covariates)):
-        needs.append(_Need(f"covariates.{name}", column_of(spec, name)))
-    for name, words in spec.observations.items():
-        error = words.standard_error
-        keyed = {
-            "column": words.column,
-            "trials": words.trials,
-            "lower_limit": words.lower_limit,
-            "upper_limit": words.upper_limit,
-            "censored": words.censored,
-            "standard_error.column": error and error.column,
-            "standard_error.sd": error and error.sd,
-            "standard_error.n": error and error.n,
-        }
-        needs += [
-            _Need(f"observations.{name}.{key}", text) for key, text in keyed.items() if isinstance(text, str)
-        ]
-        needs += [_Need(f"observations.{name}.where.{column}", column) for column in words.where]
-    needs += [_Need(f"inputs.{name}.column", words.column) for name, words in spec.inputs.items()]
-    if spec.doses is not None:
-        for key in ("amount", "event", "rate", "duration", "additional", "interval"):
-            text = getattr(spec.doses, key)
-            needs += [_Need(f"doses.{key}", text)] if isinstance(text, str) else []
-    return needs
+    learned = None if asked is None else asked.learned
+    return lay_out(opened, spec, replace(selection, notes=tuple(notes)), learned)
 
 
 def _check_doses(
@@ -127,7 +102,7 @@ def _check_doses(
     if spec.doses is None or doses is None:
         return []
     is_filter = re.compile(r"(^|\.)where\.")
-    claimed = {need.column for need in _needs(spec) if not is_filter.search(need.key)}
+    claimed = {need.column for need in needs_of(spec) if not is_filter.search(need.key)}
     notes = refuse_unread(table, spec.doses, (selected, doses), claimed, problems)
     if not problems and not len(doses.events.patient):
         problems.append(_no_dose(table, spec.doses))
@@ -148,7 +123,7 @@ def _require_columns(table: Table, spec: Spec) -> None:
         Problem(
             need.key, f"'{need.column}', which {table.source} lacks", expected, nearest(need.column, names)
         )
-        for need in _needs(spec)
+        for need in needs_of(spec)
         if need.column not in names
     ]
     if problems:

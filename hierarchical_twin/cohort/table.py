@@ -33,11 +33,14 @@ class Table:
         File name, or ``table`` for a DataFrame.
     lines : ndarray of int, shape [row], optional
         Line of the file each row came from.
+    ahead : int
+        Rows of another table that stand ahead of this one's.
     """
 
     frame: pd.DataFrame
     source: str
     lines: np.ndarray | None = None
+    ahead: int = 0
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -45,7 +48,7 @@ class Table:
     def row_name(self, row: int) -> str:
         """``row 3 (line 4)``: the 1-based data row, and the line where there is one."""
         line = "" if self.lines is None else f" (line {int(self.lines[row])})"
-        return f"row {int(row) + 1}{line}"
+        return f"row {int(row) - self.ahead + 1}{line}"
 
     def place(self, row: int, column: str) -> str:
         """Where a person finds one cell."""

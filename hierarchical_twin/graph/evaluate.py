@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hierarchical_twin.dims import PATIENT, group_suffix
 from hierarchical_twin.graph.distributions import DISTRIBUTIONS, constrain, unconstrain
@@ -243,7 +244,7 @@ def draw_outcomes(model: Model, values: Mapping[str, Array], key: Array) -> dict
     """One replicate of every outcome ``[patient, time]`` at given values; censoring not applied."""
     keys = iter_keys(key)
     return {
-        node.name: draw_observation(_errors(model, node, values), next(keys), values[node.predicted])
+        node.name: draw_observation(errors_of(model, node, values), next(keys), values[node.predicted])
         for node in model.graph.observes
     }
 
@@ -265,7 +266,9 @@ def _walk(
             case Data(name):
                 values[name] = jnp.asarray(model.arrays[name])
             case Sample(name):
-                values[name] = place(node, {word: _argument(values, given) for word, given in node.arguments})
+                values[name] = place(
+                    node, {word: argument_of(values, given) for word, given in node.arguments}
+                )
             case Compute(name, _, operation, inputs, words):
                 values[name] = OPERATIONS[operation](JAX, *(values[i] for i in inputs), **dict(words))
             case Solve() if is_solved:
@@ -275,7 +278,8 @@ def _walk(
     return values
 
 
-def _argument(values: Mapping[str, Array], given: float | tuple[float, ...] | str) -> Array:
+def argument_of(values: Mapping[str, Array], given: float | tuple[float, ...] | str) -> Array:
+    """A node's value by name, or the number that stands in its place."""
     return values[given] if isinstance(given, str) else jnp.asarray(given)
 
 
@@ -284,7 +288,7 @@ def solve(node: Solve, values: Mapping[str, Array]) -> Values:
     mechanism = MECHANISMS[node.mechanism]
     arguments = {}
     for parameter in node.parameters:
-        value = jnp.asarray(_argument(values, parameter.source))
+        value = jnp.asarray(argument_of(values, parameter.source))
         value = value if parameter.factor == 1.0 else value * parameter.factor
         arguments[parameter.argument] = value[:, None] if value.ndim == 1 else value
     exposure = (values[name] for name in node.exposure)
@@ -299,9 +303,10 @@ def solve(node: Solve, values: Mapping[str, Array]) -> Values:
     return outcomes
 
 
-def _errors(model: Model, node: Observe, values: Mapping[str, Array]) -> Errors:
+def errors_of(model: Model, node: Observe, values: Mapping[str, Array]) -> Errors:
+    """An outcome's error model at given values."""
     arrays = model.arrays
-    parameters = {word: _argument(values, given) for word, given in node.parameters}
+    parameters = {word: argument_of(values, given) for word, given in node.parameters}
     standard_error = None if node.standard_error is None else jnp.asarray(arrays[node.standard_error])
     trials = None if node.trials is None else jnp.asarray(arrays[node.trials])
     return Errors(node.error, parameters, standard_error, trials)
@@ -314,9 +319,10 @@ def pointwise(model: Model, node: Observe, values: Mapping[str, Array]) -> Array
     log_predicted = None if node.log_predicted is None else values[node.log_predicted]
     predicted = values[node.predicted]
     # A masked place must not reach the likelihood's edge: its gradient would be 0 * inf.
-    predicted = predicted if mask.all() else jnp.where(mask, predicted, 0.5)
+    is_whole = isinstance(mask, np.ndarray) and bool(mask.all())
+    predicted = predicted if is_whole else jnp.where(mask, predicted, 0.5)
     censored = None if node.censored is None else jnp.asarray(arrays[node.censored])
     elementwise = log_likelihood(
-        _errors(model, node, values), jnp.asarray(arrays[node.observed]), predicted, censored, log_predicted
+        errors_of(model, node, values), jnp.asarray(arrays[node.observed]), predicted, censored, log_predicted
     )
-    return elementwise if mask.all() else jnp.where(mask, elementwise, 0.0)
+    return elementwise if is_whole else jnp.where(mask, elementwise, 0.0)

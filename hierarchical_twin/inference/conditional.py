@@ -151,19 +151,19 @@ class _Keys:
 
 
 class _Program:
-    """A function of a group, compiled once for all batches that differ in their numbers alone."""
+    """A function of a group, compiled once for all batches of one size."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self._compiled: tuple[bytes, Callable[..., Any]] | None = None
+        self._compiled: tuple[object, Callable[..., Any]] | None = None
 
     def __call__(self, group: Group, key: Array, points: np.ndarray, near: Frames) -> Any:
         """The function's value as arrays of NumPy."""
-        mark = _fixed_arrays(group)
+        mark = (group.rule.nodes.shape, {name: value.shape for name, value in group.model.arrays.items()})
         if self._compiled is None or self._compiled[0] != mark:
             self._compiled = (mark, jax.jit(lambda *given: self._function(group, *given)))
         numbers = {
-            "model": group.model.numbers,
+            "model": dict(group.model.arrays),
             "nodes": group.rule.nodes,
             "log_weights": group.rule.log_weights,
             "mean": near.mean,
@@ -179,12 +179,6 @@ def _batches(chosen: np.ndarray, size: int) -> list[np.ndarray]:
 def _part(group: Group, chosen: np.ndarray) -> Group:
     rule = Rule(group.rule.nodes[:, :, chosen], group.rule.log_weights[:, chosen])
     return Group(group.patients[chosen], take_patients(group.model, chosen), rule)
-
-
-def _fixed_arrays(group: Group) -> bytes:
-    """What a compiled program of a group's patients depends on besides their numbers."""
-    fixed = [value.tobytes() for value in group.model.arrays.values() if value.dtype.kind != "f"]
-    return b"".join([str(group.rule.nodes.shape).encode(), *fixed])
 
 
 def _locate(group: Group, _: Array, points: Array, numbers: Numbers) -> tuple[Array, Array]:
@@ -246,7 +240,7 @@ def _draw(group: Group, key: Array, points: Array, numbers: Numbers) -> Array:
 
 
 def _propose(key: Array, count: int, shape: tuple[int, int]) -> tuple[Array, Array]:
-    """Standardized proposals ``[proposal, effect, patient]`` of a Student t, and logs of uniforms ``[proposal, patient]``.
+    """Standardized proposals ``[proposal, effect, patient]`` of a Student t, logs of uniforms ``[proposal, patient]``.
 
     Half precision of a double is enough for where to look; densities are taken at the very number.
     """

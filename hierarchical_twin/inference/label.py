@@ -11,6 +11,7 @@ import xarray as xr
 
 from hierarchical_twin import dims
 from hierarchical_twin.analysis.patient_summary import STATISTICS
+from hierarchical_twin.cohort.kept import table_to_dataset
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.adaptation import Learned
 from hierarchical_twin.spec.population import is_estimated, link_of
@@ -78,6 +79,7 @@ def label_draws(model: Model, record: Record, attributes: Mapping[str, str | int
         dims.SAMPLE_STATS: _dataset(model, record.stats, dict.fromkeys(record.stats, ()), over_draws, {}),
         dims.OBSERVED_DATA: _observed(model, _values(model), measured, (), units),
         dims.CONSTANT_DATA: _constants(model),
+        dims.TABLE: table_to_dataset(model.cohort.table),
     }
     if record.patient_summary:
         groups[dims.PATIENT_SUMMARY] = _summary(model, record.patient_summary, units)

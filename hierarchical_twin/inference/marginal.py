@@ -248,9 +248,10 @@ def _hard_rules(
 ) -> dict[int, tuple[Rule, np.ndarray]]:
     """For each node count, the rule of the hard patients and their log integrals at the trial's points."""
     found: dict[int, list[tuple[Rule, np.ndarray]]] = {count: [] for count in counts}
+    densities: Densities | None = None
     for start in range(0, len(hard), _BLOCK):
         block = hard[start : start + _BLOCK]
-        densities = Densities(take_patients(model, block))
+        densities = Densities(take_patients(model, block), like=densities)
         average = average_density(
             densities,
             frames.take(block),

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hierarchical_twin.cohort import subset
 from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.graph.blocks import join_blocks
 from hierarchical_twin.graph.evaluate import score
@@ -17,7 +18,7 @@ from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.quadrature import standard_grid
 
 Array = Any
-Numbers = Mapping[str, Array]
+Arrays = Mapping[str, Array]
 
 _PLACES_AT_ONCE = 20_000
 
@@ -31,15 +32,7 @@ def take_patients(model: Model, chosen: np.ndarray) -> Model:
     chosen : ndarray of int
         Places of the patients, in the order they are to have.
     """
-    cohort, known = model.cohort, model.information
-    own = {
-        name: np.take(value, chosen, axis=cohort.dims[name].index(PATIENT))
-        if PATIENT in cohort.dims.get(name, ())
-        else value
-        for name, value in cohort.arrays.items()
-    }
-    labels = tuple(cohort.patients[place] for place in chosen)
-    cohort = replace(cohort, arrays=own, patients=labels, coords={**cohort.coords, PATIENT: labels})
+    cohort, known = subset.take_patients(model.cohort, chosen), model.information
     if known is not None:
         known = replace(
             known,
@@ -56,14 +49,17 @@ class Densities:
     ----------
     model : Model
         With its effects in informed frames.
+    like : Densities, optional
+        Of other patients of the same model: what is compiled is shared if they are as many.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, like: Densities | None = None) -> None:
         self.model = model
-        self._numbers = {name: jnp.asarray(value) for name, value in model.numbers.items()}
+        self._arrays = {name: jnp.asarray(value) for name, value in model.arrays.items()}
         self._together = max(1, _PLACES_AT_ONCE // max(model.size(PATIENT), 1))
-        self._at = jax.jit(self._densities)
-        self._integrate = jax.jit(self._integrals)
+        is_alike = like is not None and like.patients == self.patients
+        self._at = like._at if is_alike else jax.jit(self._densities)
+        self._integrate = like._integrate if is_alike else jax.jit(self._integrals)
 
     @property
     def patients(self) -> int:
@@ -72,7 +68,7 @@ class Densities:
 
     def __call__(self, population: np.ndarray, effects: np.ndarray) -> np.ndarray:
         """``log p(y_i, effects | population)`` ``[node, patient]`` at effects ``[node, effect, patient]``."""
-        found = np.array(self._at(jnp.asarray(population), jnp.asarray(effects), self._numbers))
+        found = np.array(self._at(jnp.asarray(population), jnp.asarray(effects), self._arrays))
         found[~np.isfinite(found)] = -np.inf
         return found
 
@@ -98,15 +94,15 @@ class Densities:
         nodes, weights = np.zeros((padded, len(counts))), np.full(padded, -np.inf)
         nodes[: len(standard)], weights[: len(standard)] = standard, constant
         frames = (jnp.asarray(mean), jnp.asarray(root))
-        found = self._integrate(jnp.asarray(points), frames, nodes, weights, batches, self._numbers)
+        found = self._integrate(jnp.asarray(points), frames, nodes, weights, batches, self._arrays)
         return np.asarray(found) + np.log(np.einsum("iip->pi", root)).sum(axis=1)
 
-    def _one(self, numbers: Numbers, population: Array) -> Callable[[Array], Array]:
-        own = self.model.with_arrays(numbers)
+    def _one(self, arrays: Arrays, population: Array) -> Callable[[Array], Array]:
+        own = self.model.with_arrays(arrays)
         return lambda rows: score(own, join_blocks(own, population, rows)).patient_log_density
 
-    def _densities(self, population: Array, effects: Array, numbers: Numbers) -> Array:
-        return jax.lax.map(self._one(numbers, population), effects, batch_size=self._together)
+    def _densities(self, population: Array, effects: Array, arrays: Arrays) -> Array:
+        return jax.lax.map(self._one(arrays, population), effects, batch_size=self._together)
 
     def _integrals(
         self,
@@ -115,12 +111,12 @@ class Densities:
         nodes: Array,
         weights: Array,
         batches: Array,
-        numbers: Numbers,
+        arrays: Arrays,
     ) -> Array:
         mean, root = frames
 
         def at(population: Array) -> Array:
-            one = self._one(numbers, population)
+            one = self._one(arrays, population)
 
             def add(batch: Array, total: Array) -> Array:
                 start = batch * self._together
