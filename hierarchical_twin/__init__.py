@@ -17,7 +17,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hierarchical_twin.analysis.comparison import Comparison
     from hierarchical_twin.analysis.diagnostics import Diagnostics
+    from hierarchical_twin.analysis.prediction import Prediction
+    from hierarchical_twin.analysis.statistics_check import check_statistics
+    from hierarchical_twin.analysis.visual_check import VisualCheck, visual_check
     from hierarchical_twin.backends.numpyro import to_numpyro
     from hierarchical_twin.backends.pymc import to_pymc
     from hierarchical_twin.cohort import Cohort, DataReport, read_cohort
@@ -28,29 +32,46 @@ if TYPE_CHECKING:
     from hierarchical_twin.inference.prior_predictive import prior_predictive
     from hierarchical_twin.inference.sample import sample
     from hierarchical_twin.inference.simulate import Simulation, simulate
+    from hierarchical_twin.prediction.comparison import compare
+    from hierarchical_twin.prediction.predict import predict
+    from hierarchical_twin.prediction.prior import prior_table
+    from hierarchical_twin.prediction.scenarios import compare_scenarios
+    from hierarchical_twin.prediction.statements import probability
+    from hierarchical_twin.prediction.target import dose_for
+    from hierarchical_twin.report.page.write import write_report
     from hierarchical_twin.spec import Spec, describe, json_schema, parse_spec, read_spec, write_spec
     from hierarchical_twin.spec.shipped import shipped_specs
 
 _HOMES = {
     "BackendError": "errors",
     "Cohort": "cohort",
+    "Comparison": "analysis.comparison",
     "DataError": "errors",
     "DataReport": "cohort",
     "Diagnostics": "analysis.diagnostics",
     "Fit": "inference.fit",
     "Model": "graph.model",
+    "Prediction": "analysis.prediction",
     "Problem": "errors",
     "SamplingError": "errors",
     "Simulation": "inference.simulate",
     "Spec": "spec",
     "SpecError": "errors",
     "TwinError": "errors",
+    "VisualCheck": "analysis.visual_check",
     "build": "graph.build",
+    "check_statistics": "analysis.statistics_check",
+    "compare": "prediction.comparison",
+    "compare_scenarios": "prediction.scenarios",
     "describe": "spec",
+    "dose_for": "prediction.target",
     "json_schema": "spec",
     "open_fit": "inference.fit",
     "parse_spec": "spec",
+    "predict": "prediction.predict",
     "prior_predictive": "inference.prior_predictive",
+    "prior_table": "prediction.prior",
+    "probability": "prediction.statements",
     "read_cohort": "cohort",
     "read_spec": "spec",
     "sample": "inference.sample",
@@ -58,29 +79,41 @@ _HOMES = {
     "simulate": "inference.simulate",
     "to_numpyro": "backends.numpyro",
     "to_pymc": "backends.pymc",
+    "visual_check": "analysis.visual_check",
+    "write_report": "report.page.write",
     "write_spec": "spec",
 }
 
 __all__ = [
     "BackendError",
     "Cohort",
+    "Comparison",
     "DataError",
     "DataReport",
     "Diagnostics",
     "Fit",
     "Model",
+    "Prediction",
     "Problem",
     "SamplingError",
     "Simulation",
     "Spec",
     "SpecError",
     "TwinError",
+    "VisualCheck",
     "build",
+    "check_statistics",
+    "compare",
+    "compare_scenarios",
     "describe",
+    "dose_for",
     "json_schema",
     "open_fit",
     "parse_spec",
+    "predict",
     "prior_predictive",
+    "prior_table",
+    "probability",
     "read_cohort",
     "read_spec",
     "sample",
@@ -88,6 +121,8 @@ __all__ = [
     "simulate",
     "to_numpyro",
     "to_pymc",
+    "visual_check",
+    "write_report",
     "write_spec",
 ]
 

@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("analysis",),
     ("backends", "inference.fit"),
     ("inference",),
+    ("prediction",),
     ("report",),
     ("cli", ROOT),
 )

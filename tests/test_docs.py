@@ -43,12 +43,13 @@ def blocks_of(page: str) -> Iterator[Block]:
 
 
 def save_files(folder: Path) -> None:
-    """Write the guide's files, as it tells the reader to."""
-    for name, text in SAVED.findall((DOCS / "guide.md").read_text(encoding="utf-8")):
-        (folder / name).write_text(text, encoding="utf-8")
+    """Write the files of the pages, as they tell the reader to."""
+    for page in ("guide.md", "compare.md"):
+        for name, text in SAVED.findall((DOCS / page).read_text(encoding="utf-8")):
+            (folder / name).write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", ["guide.md", "spec.md", "api.md"])
+@pytest.mark.parametrize("page", ["guide.md", "spec.md", "api.md", "predict.md"])
 def test_python_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_files(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -158,15 +159,15 @@ def test_the_changelog_names_this_version() -> None:
 
 @pytest.mark.slow
 def test_every_block_runs_as_written(tmp_path: Path) -> None:
-    """The reader's whole day: all commands of the guide, then the Python of guide, fit and api."""
+    """The reader's whole day: all commands of the guide, then the Python of the pages that go on from it."""
     save_files(tmp_path)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for block in blocks_of("guide.md"):
+    for block in (*blocks_of("guide.md"), *blocks_of("compare.md")):
         if block.language == "bash":
             subprocess.run(
                 ["bash", "-euc", block.text], cwd=tmp_path, env=environment, check=True, capture_output=True
             )
-    for page in ("guide.md", "fit.md", "api.md"):
+    for page in ("guide.md", "fit.md", "api.md", "predict.md", "checks.md", "compare.md", "report.md"):
         script = "\n".join(block.text for block in blocks_of(page) if block.language == "python")
         done = subprocess.run(
             [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True

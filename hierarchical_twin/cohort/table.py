@@ -47,6 +47,8 @@ class Table:
 
     def row_name(self, row: int) -> str:
         """``row 3 (line 4)``: the 1-based data row, and the line where there is one."""
+        if row < self.ahead:
+            return f"row {int(row) + 1} of the table it is read beside"
         line = "" if self.lines is None else f" (line {int(self.lines[row])})"
         return f"row {int(row) - self.ahead + 1}{line}"
 

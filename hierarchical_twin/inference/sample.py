@@ -74,8 +74,8 @@ def sample(
     method : {"auto", "joint", "blocked", "marginal"}
         ``joint``: one trajectory for the population and all effects. ``blocked``: NUTS for the
         population, Metropolis moves for each patient. ``marginal``: NUTS with the effects integrated
-        out, then Metropolis draws of each patient's given the population. ``auto`` takes ``blocked`` for large cohorts whose
-        patients are nearly where a pilot fit puts them, and ``joint`` for all others.
+        out, then Metropolis draws of each patient's given the population. ``auto`` takes ``blocked`` for
+        large cohorts whose patients are nearly where a pilot fit puts them, and ``joint`` for all others.
     chains, draws, warmup : int
         Draws are per chain, after `warmup` iterations of adaptation: 500, or 100 with `start_from`.
     thin : int

@@ -48,7 +48,7 @@ from hierarchical_twin.report.style import (
 )
 
 _SPREADS = (0.5, 0.9)
-_LINKS = {"log": (np.log, np.exp), "logit": (logit, expit), "identity": (np.asarray, np.asarray)}
+LINKS = {"log": (np.log, np.exp), "logit": (logit, expit), "identity": (np.asarray, np.asarray)}
 
 
 @dataclass(frozen=True)
@@ -113,16 +113,16 @@ def _journey(fit: Fit, parameter: str) -> _Journey:
         link=link,
         own=np.asarray(own.values, dtype=np.float64)[shown],
         pooled=pooled[shown],
-        population=_population_value(fit, parameter, link, shown),
+        population=population_values(fit, parameter, link, shown),
     )
 
 
-def _population_value(fit: Fit, parameter: str, link: str, shown: np.ndarray) -> np.ndarray:
+def population_values(fit: Fit, parameter: str, link: str, shown: np.ndarray) -> np.ndarray:
     """Each patient's value with their own effect at zero: where they would go without data.
 
     Without patients' draws: the difference of medians on the link's scale for the median difference.
     """
-    forward, back = _LINKS[link]
+    forward, back = LINKS[link]
     posterior = posterior_of(fit.tree)
     for group in effect_groups(fit.tree):
         if group.group != PATIENT or parameter not in labels_of(posterior, group.effect_dim):
@@ -217,7 +217,7 @@ def _limits(journey: _Journey) -> tuple[float, float]:
     A patient with two noisy measurements may have an own estimate ten times the cohort's range;
     showing it would hide everyone else, so it is left outside and counted in the caption.
     """
-    forward, back = _LINKS["log" if journey.link == "log" else "identity"]
+    forward, back = LINKS["log" if journey.link == "log" else "identity"]
     inner = forward(np.concatenate([journey.pooled, journey.population]))
     reach = max(float(np.ptp(inner)), 1e-9)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -263,7 +263,7 @@ def _population_contours(fit: Fit, across: _Journey, up: _Journey) -> list[tuple
         radius = np.sqrt(-2 * np.log(1 - share))
         points = []
         for journey, name, spread, unit in zip((across, up), typical_names, omega, circle, strict=True):
-            forward, back = _LINKS[journey.link]
+            forward, back = LINKS[journey.link]
             points.append(back(forward(np.median(posterior[name].values)) + spread * radius * unit))
         contours.append((points[0], points[1]))
     return contours

@@ -61,6 +61,13 @@ def new_figure(width: float, height: float, words: Words) -> Figure:
     """
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
+    add_words(figure, words)
+    return figure
+
+
+def add_words(figure: Figure, words: Words) -> None:
+    """Put a title above and a caption below a figure, and its axes, present and later, in between."""
+    width, height = figure.get_size_inches()
     lines = textwrap.wrap(words.caption, int(width * _CHARACTERS_PER_INCH))
     bottom = _INCH_CAPTION_LINE * len(lines) + 2 * _INCH_EDGE
     inside = (0.0, bottom / height, 1.0, 1 - (bottom + _INCH_TITLE) / height)
@@ -70,7 +77,6 @@ def new_figure(width: float, height: float, words: Words) -> Figure:
     figure.text(
         left, _INCH_EDGE / height, "\n".join(lines), size=8, color=QUIET, va="bottom", linespacing=1.35
     )
-    return figure
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:

@@ -106,10 +106,10 @@ class _Resolver:
     bases: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
     def read(self, path: tuple[str, ...], text: str) -> Any:
-        unit = _parse(text)
+        unit = parse_unit(text)
         if unit is None:
             self.problems.append(
-                UnitProblem(path, f"'{text}'", "a unit such as '1/day', 'cm^3' or 'mg/dL'", _unit_hint(text))
+                UnitProblem(path, f"'{text}'", "a unit such as '1/day', 'cm^3' or 'mg/dL'", unit_hint(text))
             )
         return unit
 
@@ -118,7 +118,7 @@ class _Resolver:
         unit, working = self.read(path, declared), self.working(expression)
         if unit is None or working is None:
             return 1.0
-        factor = _factor(unit, working)
+        factor = conversion_factor(unit, working)
         if factor is None:
             self.problems.append(
                 UnitProblem(path, *_mismatch(declared, unit, working, expression, self.text(expression)))
@@ -179,7 +179,7 @@ def resolve_units(spec: Spec) -> tuple[WorkingUnits, list[UnitProblem]]:
     resolver = _Resolver(spec)
     for base, item in mechanism.bases.items():
         source = _declared(spec, mechanism, base, item)
-        unit = _parse(source[1]) if source else None
+        unit = parse_unit(source[1]) if source else None
         if source and unit is not None:
             resolver.bases[base] = (source[1], unit)
     _check_time(resolver)
@@ -267,7 +267,8 @@ def _registry() -> Any:
 
 
 @lru_cache(maxsize=512)
-def _parse(text: str) -> Any:
+def parse_unit(text: str) -> Any:
+    """A unit of pint, or None where the text is no unit."""
     # pint evaluates arithmetic: powers are kept short so that 9**9**9 is not.
     if len(text) > 80 or re.search(r"(\*\*|\^)\s*-?\s*\(?\s*-?\d*[^\d.)\s*/-]|(\*\*|\^)\D*\d{3}", text):
         return None
@@ -281,7 +282,8 @@ def _parse(text: str) -> Any:
         return None
 
 
-def _factor(unit: Any, working: Any) -> float | None:
+def conversion_factor(unit: Any, working: Any) -> float | None:
+    """What a value in `unit` is multiplied by to be one in `working`; None where no factor does it."""
     registry = _registry()
     try:
         one, two = (registry.Quantity(number, unit).to(working).magnitude for number in (1.0, 2.0))
@@ -301,10 +303,11 @@ def _mismatch(declared: str, unit: Any, working: Any, expression: str, plain: st
     return got, expected, "no unit was given" if declared == "1" else ""
 
 
-def _unit_hint(text: str) -> str:
+def unit_hint(text: str) -> str:
+    """What was probably meant by a text that is no unit."""
     # cm3 and mm3 are written often; pint wants the power.
     powered = re.sub(r"(?<=[A-Za-z])([23])\b", r"^\1", text)
-    if powered != text and _parse(powered) is not None:
+    if powered != text and parse_unit(powered) is not None:
         return f"did you mean '{powered}'?"
     without_powers = re.sub(r"(\*\*|\^)\s*[-+]?\d+", "", text)
     if set(re.findall(r"\d[\d.]*(?:e\d+)?", without_powers)) - {"1"}:

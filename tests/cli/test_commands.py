@@ -12,7 +12,10 @@ import hierarchical_twin as ht
 from cli.command import run
 from hierarchical_twin.cli import app
 
-COMMANDS = ("models", "init", "check", "fit", "intervals", "population", "shrinkage", "diagnostics")
+COMMANDS = (
+    *("models", "init", "check", "fit", "intervals", "population", "shrinkage", "diagnostics"),
+    *("predict", "probability", "dose-for", "prior-predict", "compare", "report"),
+)
 LINE = """\
 spec: 1
 name: line
@@ -29,7 +32,8 @@ observations:
 
 
 def test_every_command_is_here():
-    assert tuple(command.callback.__name__ for command in app.registered_commands) == COMMANDS
+    names = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
+    assert tuple(names) == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)

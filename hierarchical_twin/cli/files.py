@@ -1,0 +1,34 @@
+"""Where commands read fits from and write to."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hierarchical_twin.errors import DataError, Problem, SamplingError
+
+if TYPE_CHECKING:
+    from hierarchical_twin.inference.fit import Fit
+
+
+def open_saved(path: Path) -> Fit:
+    """A saved fit, or the one in the folder that `fit` wrote."""
+    from hierarchical_twin.inference.fit import open_fit
+
+    if not path.suffix and not os.path.exists(path):
+        expected = "the folder `fit` wrote, or a saved fit (.nc, .zarr)"
+        raise SamplingError(Problem(str(path), "no such file or folder", expected))
+    return open_fit(path / "fit.nc" if path.suffix != ".zarr" and os.path.isdir(path) else path)
+
+
+def folder_for(folder: Path) -> None:
+    """Make a folder that can be written to, or say why not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Asked now: after an hour of sampling is too late to find out.
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = "a file" if os.path.isfile(folder) else str(error.strerror)
+        raise DataError(Problem(str(folder), reason, "a folder that can be written to")) from error

@@ -1,0 +1,157 @@
+"""The verb `predict`: what fitted and new patients would show, at any times, doses, inputs and covariates."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hierarchical_twin.analysis.prediction import Prediction
+from hierarchical_twin.cohort.asked import asked_at, read_asked, without_limits
+from hierarchical_twin.cohort.table import open_table
+from hierarchical_twin.errors import DataError, Problem
+from hierarchical_twin.graph.build import build
+from hierarchical_twin.graph.model import Model
+from hierarchical_twin.inference.device import choose_place, float64_on
+from hierarchical_twin.inference.fit import Fit
+from hierarchical_twin.inference.label import variable_units
+from hierarchical_twin.prediction.given import Effects, draw_places, effects_for, population_of
+from hierarchical_twin.prediction.rows import evaluate_rows
+from hierarchical_twin.prediction.source import model_of, own_patients
+
+DRAWS = 400
+"""Draws a prediction is made from, unless asked otherwise."""
+
+
+def predict(
+    fit: Fit,
+    *,
+    times: Sequence[float] | np.ndarray | None = None,
+    rows: str | os.PathLike[str] | pd.DataFrame | None = None,
+    patients: Sequence[str] | None = None,
+    scenario: Mapping[str, Any] | None = None,
+    draws: int | None = DRAWS,
+    seed: int = 0,
+) -> Prediction:
+    """Predict measurements, and the parameters behind them, jointly over rows and patients.
+
+    Parameters
+    ----------
+    fit : Fit
+    times : sequence of float, optional
+        Times in the spec's unit (or values of the coordinate, such as a concentration, where the mechanism
+        has no time): every patient is predicted at each, every outcome, under their own doses, inputs
+        and covariates.
+    rows : path or pandas.DataFrame, optional
+        What to predict, in the spec's columns; measurements may be blank or absent. A patient of the fit
+        is predicted given their data, and keeps their doses, inputs and covariates unless a row says
+        otherwise; a new label is a new patient, drawn from the population given their covariates. With
+        neither `times` nor `rows`, the measured rows of the fit.
+    patients : sequence of str, optional
+        Only these of the fit's patients.
+    scenario : mapping, optional
+        Column to value, such as ``{"dose_mg": 50}``: doses, inputs or covariates as they might have been.
+        A dose column is changed where a dose is given.
+    draws : int, optional
+        At most so many of the fit's draws, evenly spaced; all for None.
+    seed : int
+        Of new patients' effects and of measurement noise.
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    DataError
+        A row cannot be read, a patient is not in the fit, or both `times` and `rows` are given.
+    SamplingError
+        The fit keeps neither its table nor, for its own patients, their draws.
+
+    Notes
+    -----
+    Standard errors and numbers of trials of new measurements are those of `rows`; where there are none,
+    the cohort's median.
+    """
+    if times is not None and rows is not None:
+        raise DataError(
+            Problem("predict", "both times and rows", "one of them", "put the times into the rows")
+        )
+    source = model_of(fit)
+    model, measured = _asked_model(source, times, rows, patients, scenario)
+    chosen = draw_places(fit, draws)
+    effects = effects_for(fit, source.cohort, model, chosen)
+    with float64_on(choose_place("cpu", 1)):
+        values = evaluate_rows(model, population_of(fit, model, chosen), effects, seed)
+    return Prediction(
+        rows=_row_table(model, measured, effects),
+        individual=values.individual,
+        population=values.population,
+        replicates=values.replicates,
+        new_patients=values.new_patients,
+        residual_sd=values.residual_sd,
+        patients=pd.DataFrame({"patient": model.cohort.patients, "is_new": effects.is_new}),
+        parameters=values.parameters,
+        units=variable_units(model),
+        errors={node.name: node.error for node in model.graph.observes},
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """What was measured at a cohort's rows ``[row]``: value, and how it is censored."""
+
+    value: np.ndarray
+    censored: np.ndarray
+
+
+def _asked_model(
+    source: Model,
+    times: Sequence[float] | np.ndarray | None,
+    rows: str | os.PathLike[str] | pd.DataFrame | None,
+    patients: Sequence[str] | None,
+    scenario: Mapping[str, Any] | None,
+) -> tuple[Model, _Measured]:
+    own = own_patients(source.cohort, patients)
+    if times is None and rows is None and not scenario and patients is None:
+        found = source.cohort.rows
+        return source, _Measured(found["value"].to_numpy(float), found["censored"].to_numpy())
+    if rows is not None:
+        asked = open_table(rows)
+    elif times is not None:
+        asked = asked_at(source.spec, _checked_times(times), own)
+    else:
+        asked = _measured_rows(source, own)
+    cohort, value = read_asked(asked, source.spec, source.cohort, scenario)
+    model = build(without_limits(source.spec), cohort, parameterization="noncentered")
+    return model, _Measured(value, np.zeros(len(value), dtype=np.int8))
+
+
+def _checked_times(times: Sequence[float] | np.ndarray) -> np.ndarray:
+    try:
+        grid = np.asarray(times, dtype=float).ravel()
+    except (TypeError, ValueError):
+        raise DataError(Problem("predict times", repr(times), "numbers, such as [0, 10, 20]")) from None
+    if not grid.size or not np.isfinite(grid).all():
+        raise DataError(Problem("predict times", repr(times), "at least one number, all finite"))
+    return grid
+
+
+def _measured_rows(source: Model, patients: tuple[str, ...]) -> Any:
+    """The measured rows of some patients, as rows to predict."""
+    cohort = source.cohort
+    kept = cohort.rows["patient"].isin(set(patients))
+    places = np.unique(cohort.rows["table_row"].to_numpy()[kept.to_numpy()] - 1)
+    return open_table(cohort.table.iloc[places])
+
+
+def _row_table(model: Model, measured: _Measured, effects: Effects) -> pd.DataFrame:
+    rows = model.cohort.rows
+    told = {"patient": rows["patient"].to_numpy(), "is_new": effects.is_new[rows["patient_index"].to_numpy()]}
+    told |= {name: rows[name].to_numpy() for name in ("outcome", "time", *model.spec.inputs) if name in rows}
+    told |= {"DV": measured.value, "censored": measured.censored, "table_row": rows["table_row"].to_numpy()}
+    return pd.DataFrame(told)

@@ -1,0 +1,204 @@
+"""The checks with their lights: of the sampler, and of the model against the data it was fitted to."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from hierarchical_twin.analysis.bins import bin_edges, place_in_bins
+from hierarchical_twin.analysis.diagnostics import Check, Diagnostics
+from hierarchical_twin.report.page.numbers import percent, plain
+from hierarchical_twin.report.page.sections import Gate, State
+
+_SAMPLER = {
+    "length": "How many draws were made, by how many chains.",
+    "finite": "Whether every draw is a number.",
+    "movement": "Whether the chains move from draw to draw.",
+    "R-hat": "Whether chains that started apart agree on every quantity (rank-normalised split R-hat).",
+    "ESS bulk": "How many independent draws the middle of each posterior is worth (effective sample size).",
+    "ESS tail": "The same of the 5 % and 95 % quantiles, on which the limits of intervals rest.",
+    "divergences": "Whether the sampler met regions it could not follow (divergent transitions).",
+    "E-BFMI": "Whether the sampler moves freely between levels of energy, so that tails are reached.",
+    "tree depth": "Whether trajectories ended by themselves or were cut off.",
+    "integrals": "Whether integrating the patients' effects out kept the posterior.",
+}
+_LIGHTS: dict[bool | None, State] = {True: "passed", False: "failed", None: "unknown"}
+_LEVEL = 0.01
+_FEWEST_ROWS = 8
+_MOST_SHRINKAGE = 0.5
+_WORST_COVERAGE = 0.25
+_MOST_PARTS, _NOTICEABLE = 6, 0.05
+
+
+def sampler_gates(diagnostics: Diagnostics) -> tuple[Gate, ...]:
+    """Every sampling check of a fit, as a gate."""
+    return tuple(_sampler_gate(check) for check in diagnostics.checks)
+
+
+def _sampler_gate(check: Check) -> Gate:
+    checked = _SAMPLER.get(check.name, f"Sampler: {check.name}.")
+    advice = check.advice if check.passed is False else ""
+    state = _LIGHTS[check.passed]
+    return Gate(_title(check.name), state, checked, check.found, check.expected, _sentence(advice))
+
+
+def shrinkage_gate(shrinkage: pd.DataFrame) -> tuple[Gate, ...]:
+    """Whether individual estimates are mostly the patients' own."""
+    own = shrinkage[(shrinkage["definition"] == "sd") & (shrinkage["group"] == "patient")]
+    own = own[np.isfinite(own["median"])]
+    if own.empty:
+        return ()
+    worst = own.loc[own["median"].idxmax()]
+    state: State = "passed" if worst["median"] <= _MOST_SHRINKAGE else "attention"
+    return (
+        Gate(
+            "Shrinkage",
+            state,
+            "How far patients' estimates are pulled to the population (1 - sd(eta)/omega).",
+            f"at most {percent(float(worst['median']))} ({worst['effect']})",
+            f"at most {percent(_MOST_SHRINKAGE)}",
+            ""
+            if state == "passed"
+            else f"Read {worst['effect']} of a patient as what people like them have, not as measured: their data "
+            "say little of it. More measurements of each patient would change that; a picture of estimates against "
+            "covariates would mislead.",
+        ),
+    )
+
+
+def coverage_gates(rows: pd.DataFrame, prob: float) -> tuple[Gate, ...]:
+    """Of each outcome: the share of measurements inside the band of a new measurement."""
+    if "lower_new" not in rows:
+        return ()
+    found = []
+    for outcome, mine in rows[rows["censored"] == 0].groupby("outcome", sort=False):
+        if len(mine) < _FEWEST_ROWS:
+            continue
+        inside = (mine["DV"] >= mine["lower_new"]) & (mine["DV"] <= mine["upper_new"])
+        share, room = float(inside.mean()), max(0.05, 3 * math.sqrt(prob * (1 - prob) / len(mine)))
+        state: State = "passed" if abs(share - prob) <= room else "attention"
+        if share < prob - max(_WORST_COVERAGE, room):
+            state = "failed"
+        found.append(
+            Gate(
+                f"Band of {outcome}",
+                state,
+                f"Whether as many measurements of {outcome} lie in their {percent(prob)} bands as should.",
+                f"{percent(share)} of {len(mine):,} measurements inside",
+                f"{percent(prob)}, give or take {percent(room)}",
+                "" if state == "passed" else _coverage_advice(share > prob),
+            )
+        )
+    return tuple(found)
+
+
+def _coverage_advice(is_wide: bool) -> str:
+    if is_wide:
+        return "The bands are wider than the data need: look at the error model and at its prior."
+    return (
+        "Measurements scatter more, or otherwise, than the model allows: look at the patients with most outside, "
+        "at the error model (a student_t error for outliers), and at the mechanism."
+    )
+
+
+def error_gates(rows: pd.DataFrame) -> tuple[Gate, ...]:
+    """Of each outcome: whether NPDE look standard normal, and whether weighted residuals trend."""
+    found = []
+    for outcome, mine in rows.groupby("outcome", sort=False):
+        if "NPDE" in mine:
+            found += _npde_gate(str(outcome), mine["NPDE"].to_numpy(float))
+        if "IWRES" in mine:
+            found += _trend_gate(str(outcome), mine)
+    return tuple(found)
+
+
+def _npde_gate(outcome: str, values: np.ndarray) -> list[Gate]:
+    """Tests of mean, variance and normality, jointly by Bonferroni (Comets 2008, doi:10.1016/j.cmpb.2007.12.002)."""
+    values = values[np.isfinite(values)]
+    if len(values) < _FEWEST_ROWS or np.ptp(values) == 0:
+        return []
+    mean, sd = float(values.mean()), float(values.std(ddof=1))
+    spread = stats.chi2(len(values) - 1)
+    share = float(spread.cdf(sd**2 * (len(values) - 1)))
+    tests = (
+        float(stats.wilcoxon(values).pvalue),
+        2 * min(share, 1 - share),
+        float(
+            stats.shapiro(values[np.linspace(0, len(values) - 1, min(len(values), 5000)).astype(int)]).pvalue
+        ),
+    )
+    p = min(1.0, 3 * min(tests))
+    is_far = abs(mean) > 0.5 or not 0.6 < sd < 1.6
+    state: State = "passed" if p >= _LEVEL else "failed" if is_far else "attention"
+    return [
+        Gate(
+            f"NPDE of {outcome}",
+            state,
+            "Whether measurements, seen against other patients simulated from the model and decorrelated within a "
+            "patient, are standard normal: mean, variance and shape tested together.",
+            f"mean {plain(mean, 2)}, SD {plain(sd, 2)}, {_p(p)}",
+            f"mean 0, SD 1, p at least {_LEVEL:g}",
+            "" if state == "passed" else _npde_advice(mean, sd, tests),
+        )
+    ]
+
+
+def _npde_advice(mean: float, sd: float, tests: tuple[float, float, float]) -> str:
+    worst = int(np.argmin(tests))
+    if worst == 0:
+        side = "higher" if mean > 0 else "lower"
+        return (
+            f"Measurements are {side} than the model expects: look at the visual predictive check for when."
+        )
+    if worst == 1:
+        word = "more" if sd > 1 else "less"
+        return f"Measurements vary {word} than the model expects: look at the omegas and the error model."
+    return "The shape differs, in the tails or by a mixture: look at the quantile plot and for outlying patients."
+
+
+def _trend_gate(outcome: str, rows: pd.DataFrame) -> list[Gate]:
+    """Whether residuals of some part of the record are off (Kruskal and Wallis 1952, doi:10.2307/2280779)."""
+    known = rows[np.isfinite(rows["IWRES"].to_numpy(float))]
+    place, residuals = known["place"].to_numpy(float), known["IWRES"].to_numpy(float)
+    parts = min(_MOST_PARTS, len(known) // _FEWEST_ROWS)
+    if parts < 2 or np.ptp(place) == 0 or np.ptp(residuals) == 0:
+        return []
+    number = place_in_bins(place, bin_edges(place, parts))
+    groups = [residuals[number == part] for part in np.unique(number[number >= 0])]
+    groups = [group for group in groups if len(group) > 1]
+    if len(groups) < 2:
+        return []
+    found = stats.kruskal(*groups)
+    share = (float(found.statistic) - len(groups) + 1) / max(1, sum(map(len, groups)) - len(groups))
+    is_off = found.pvalue < _LEVEL and share > _NOTICEABLE
+    means = [float(group.mean()) for group in groups]
+    signs = "".join("+" if mean > 0 else "−" for mean in means)
+    advice = (
+        f"Part by part, residuals are on average {signs} along the record: the mechanism bends otherwise than the "
+        "data. See the residuals against time, and think of a mechanism that can bend so."
+    )
+    return [
+        Gate(
+            f"Residuals of {outcome}",
+            "attention" if is_off else "passed",
+            f"Whether weighted residuals are off in any of {len(groups)} parts of the record (rank test).",
+            f"{_p(float(found.pvalue))}, {percent(max(0.0, share))} of their variation is between the parts",
+            f"p at least {_LEVEL:g}, or at most {percent(_NOTICEABLE)}",
+            advice if is_off else "",
+        )
+    ]
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
+def _title(name: str) -> str:
+    return name[:1].upper() + name[1:]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text and not text.endswith(".") else text
