@@ -34,7 +34,7 @@ def bin_edges(values: np.ndarray, bins: int | Sequence[float] | None) -> np.ndar
         if len(distinct) <= _FEW_VALUES:
             return _around(distinct)
         return _quantile_edges(values, int(np.clip(len(values) // _ROWS_PER_BIN, _FEWEST_BINS, _MOST_BINS)))
-    if isinstance(bins, int | np.integer) and not isinstance(bins, bool):
+    if isinstance(bins, int | np.integer):
         if bins < 1:
             raise SamplingError(Problem("bins", repr(bins), "a whole number from 1, or edges"))
         return _quantile_edges(values, int(bins))

@@ -56,7 +56,7 @@ class LeaveOneOut:
     @property
     def elpd(self) -> float:
         """Sum of the rows' log predictive densities."""
-        return float(self.rows["elpd"].sum())
+        return float(self.rows["elpd"].to_numpy().sum())
 
     @property
     def se(self) -> float:
@@ -67,12 +67,12 @@ class LeaveOneOut:
     @property
     def p_loo(self) -> float:
         """Effective number of parameters."""
-        return float(self.rows["p"].sum())
+        return float(self.rows["p"].to_numpy().sum())
 
     @property
     def unreliable(self) -> int:
         """Number of rows with a k-hat above the limit."""
-        return int((self.rows["k_hat"] > self.k_limit).sum())
+        return int((self.rows["k_hat"].to_numpy() > self.k_limit).sum())
 
     @property
     def verdict(self) -> str:
@@ -162,7 +162,7 @@ def observed_rows(observed: xr.Dataset, outcome: str) -> pd.DataFrame:
         name = f"{word}_{outcome}"
         told[word] = observed[name].values if name in observed.coords else np.full(len(values), missing)
     frame = pd.DataFrame(told).assign(DV=values)
-    return frame[["patient", "outcome", "time", "row", "DV", "censored"]]
+    return frame.loc[:, ["patient", "outcome", "time", "row", "DV", "censored"]]
 
 
 def _smoothed(log_likelihood: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

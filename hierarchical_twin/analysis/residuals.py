@@ -150,8 +150,13 @@ def row_uniforms(rows: pd.DataFrame, purpose: str) -> np.ndarray:
 
 def row_groups(rows: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
     """Places of the rows of each patient and outcome, in their order."""
-    found = rows.groupby(["patient", "outcome"], sort=False, observed=True).indices
-    return {(str(patient), str(outcome)): np.sort(places) for (patient, outcome), places in found.items()}
+    grouped = rows.groupby(["patient", "outcome"], sort=False, observed=True)
+    number, places = grouped.ngroup().to_numpy(), np.arange(len(rows))
+    order = np.argsort(number, kind="stable")
+    starts = np.flatnonzero(np.diff(number[order], prepend=-1))
+    patients, outcomes = rows["patient"].to_numpy(), rows["outcome"].to_numpy()
+    groups = np.split(places[order], starts[1:]) if len(rows) else []
+    return {(str(patients[own[0]]), str(outcomes[own[0]])): own for own in groups}
 
 
 def outcome_places(rows: pd.DataFrame) -> dict[str, np.ndarray]:

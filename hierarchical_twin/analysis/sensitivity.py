@@ -205,7 +205,7 @@ def _sensitivities(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sensitivity ``[element]`` to the prior, and to the likelihood."""
     # Imported here: it takes longer than opening a fit may.
-    from arviz_stats import psense
+    from arviz_stats.psense import psense
 
     sample = (CHAIN, DRAW)
     tree = xr.DataTree.from_dict(

@@ -19,7 +19,11 @@ Statistic = Callable[[pd.DataFrame], float]
 
 def _last(values: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
     """Mean over patients of each patient's last measurement."""
-    along = rows["time"].to_numpy(float) if rows["time"].notna().all() else np.arange(len(rows))
+    along = (
+        rows["time"].to_numpy(float)
+        if np.isfinite(rows["time"].to_numpy(float)).all()
+        else np.arange(len(rows))
+    )
     ordered = rows.assign(place=np.arange(len(rows)), along=along).sort_values("along", kind="stable")
     last = ordered.groupby("patient", sort=False, observed=True)["place"].last().to_numpy()
     return values[:, last].mean(axis=1)

@@ -28,9 +28,11 @@ def coordinate_of(rows: pd.DataFrame) -> str:
     inputs = [
         str(name)
         for name in rows.columns
-        if name not in _NOT_COORDINATES and rows[name].dtype.kind in "iuf" and np.isfinite(rows[name]).all()
+        if name not in _NOT_COORDINATES
+        and rows[name].dtype.kind in "iuf"
+        and np.isfinite(rows[name].to_numpy()).all()
     ]
-    varying = [name for name in inputs if rows[name].nunique() > 1]
+    varying = [name for name in inputs if len(np.unique(rows[name].to_numpy())) > 1]
     if not inputs:
         raise SamplingError(
             Problem("prediction", "rows without time and input", "one of them to make bins of")
@@ -53,20 +55,20 @@ def strata_of(rows: pd.DataFrame, stratify: str | Mapping[str, object] | None) -
             known = [str(name) for name in rows.columns]
             hint = nearest(stratify, known) or "or a mapping from patient to stratum"
             raise SamplingError(Problem("stratify", repr(stratify), f"one of {', '.join(known)}", hint))
-        values, name = rows[stratify], stratify
+        values, name = pd.Series(rows[stratify].to_numpy()), stratify
     else:
         words = {str(patient): word for patient, word in stratify.items()}
         missing = sorted(set(rows["patient"].astype(str)) - set(words))
         if missing:
             got = f"no stratum for {', '.join(missing[:5])}{' ...' * (len(missing) > 5)}"
             raise SamplingError(Problem("stratify", got, "a stratum for every patient"))
-        values, name = rows["patient"].astype(str).map(words), ""
-    return _as_strata(values, rows["patient"], name)
+        values, name = pd.Series([words[label] for label in rows["patient"].astype(str)]), ""
+    return _as_strata(values, rows["patient"].to_numpy(), name)
 
 
-def _as_strata(values: pd.Series, patients: pd.Series, name: str) -> np.ndarray:
+def _as_strata(values: pd.Series, patients: np.ndarray, name: str) -> np.ndarray:
     label = f"{name} " if name else ""
     if values.dtype.kind in "iuf" and values.nunique() > _MANY_STRATA:
-        middle = float(values.groupby(patients.to_numpy()).first().median())
+        middle = float(values.groupby(patients).first().median())
         return np.where(values > middle, f"{label}> {middle:g}", f"{label}<= {middle:g}")
     return np.array([f"{label}{value}" for value in values])

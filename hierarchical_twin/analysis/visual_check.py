@@ -69,11 +69,11 @@ class VisualCheck:
     @property
     def verdict(self) -> str:
         """How many observed percentiles are outside their bands, in a sentence."""
-        total, outside = len(self.percentiles), int(self.percentiles["is_outside"].sum())
+        total, outside = len(self.percentiles), int(self.percentiles["is_outside"].to_numpy().sum())
         expected = (1 - self.prob) * total
         return (
             f"{outside} of {total} observed percentiles are outside their {self.prob:.0%} bands "
-            f"(about {expected:.0f} are expected of a model that is right)"
+            f"(about {expected:.2g} are expected of a model that is right)"
         )
 
 
@@ -254,7 +254,7 @@ def _percentile_table(values: _Values, cells: _Cells, prob: float) -> pd.DataFra
 def _fraction_table(beyond: _Values, cells: _Cells, prob: float) -> pd.DataFrame:
     observed = np.array([beyond.observed[at].mean() for at in cells.places])
     simulated = np.stack([beyond.simulated[:, at].mean(axis=1) for at in cells.places], axis=1)
-    table = _with_band(cells.table[["stratum", "bin", "middle"]], observed, simulated, prob)
+    table = _with_band(cells.table.loc[:, ["stratum", "bin", "middle"]], observed, simulated, prob)
     return table if beyond.observed.any() else table.iloc[:0]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import xarray as xr
+from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -173,8 +174,8 @@ def pair_figure(fit: Fit, quantities: Sequence[str] | None = None) -> Figure:
 @contextmanager
 def drawing() -> Iterator[None]:
     """ArviZ's drawing with our colours and small type; its own warnings about layout are of no use here."""
-    words = {
-        "axes.prop_cycle": matplotlib.cycler(color=list(_CYCLE)),
+    words: dict[Any, Any] = {
+        "axes.prop_cycle": cycler(color=list(_CYCLE)),
         "font.size": 8,
         "axes.titlesize": 8.5,
         "axes.labelsize": 8,

@@ -115,7 +115,7 @@ def effects_figure(fit: Fit) -> Figure:
         grid[line, 0].set(ylabel="density", xlabel=f"effect on {effect}")
         grid[line, 0].set_title(shrinkage.get(effect, ""), size=8, color=QUIET, loc="left")
         for column, name in enumerate(across, start=1):
-            values = covariates[name].reindex(estimates.index)
+            values = covariates.loc[estimates.index, name]
             _draw_against(grid[line, column], values, estimates[effect].to_numpy())
             grid[line, column].set(xlabel=with_unit(name, units.get(name, "")), ylabel=f"effect on {effect}")
     add_legend(figure, _legend(bool(across)))
@@ -137,14 +137,17 @@ def _omegas(tree: xr.DataTree) -> dict[str, float]:
 
 def _shrinkage_words(fit: Fit) -> dict[str, str]:
     table = effect_shrinkage(fit.tree)
-    own = table[(table["group"] == PATIENT) & (table["definition"] == "sd")]
-    return {str(line.effect): f"SD shrinkage {line.median:.0%}" for line in own.itertuples()}
+    own = table.loc[(table["group"] == PATIENT) & (table["definition"] == "sd")]
+    medians = zip(own["effect"], own["median"], strict=True)
+    return {str(effect): f"SD shrinkage {median:.0%}" for effect, median in medians}
 
 
 def _draw_distribution(axes: Axes, values: np.ndarray, omega: float) -> None:
     reach = max(3 * omega, 1.05 * float(np.abs(values).max()), 1e-12)
     bins = int(np.clip(np.sqrt(len(values)), 5, 30))
-    axes.hist(values, bins=np.linspace(-reach, reach, 2 * bins + 1), density=True, color=POOLED, alpha=0.35)
+    axes.hist(
+        values, bins=np.linspace(-reach, reach, 2 * bins + 1).tolist(), density=True, color=POOLED, alpha=0.35
+    )
     along = np.linspace(-reach, reach, 201)
     axes.plot(along, norm.pdf(along, scale=max(omega, 1e-12)), color=INK, linewidth=1.2)
     axes.set_yticks([])

@@ -69,7 +69,7 @@ def goodness_figure(
         both = both[np.isfinite(both).all(axis=1)]
         ends = np.array([both.min(), both.max()])
         axes.plot(ends, ends, color=FAINT, linewidth=1.2, zorder=1)
-        _scatter(axes, rows[word], rows["DV"], rows["censored"])
+        _scatter(axes, *(rows[name].to_numpy() for name in (word, "DV", "censored")))
         axes.set(xlabel=with_unit(word, unit), ylabel=with_unit(name, unit) if word == "PRED" else "")
         calm(axes)
     if is_log and rows[["DV", "PRED", "IPRED"]].min().min() > 0:
@@ -186,7 +186,7 @@ def _rows_of(table: pd.DataFrame, outcome: str | None, column: str) -> pd.DataFr
     if column not in table:
         hint = "make it with Prediction.table() or leave_one_observation_out()"
         raise SamplingError(Problem("rows", f"no column '{column}'", f"a table with {column}", hint))
-    own = table[(table["outcome"] == name) & table[column].notna()]
+    own = table.loc[(table["outcome"] == name) & table[column].notna()]
     if own.empty:
         raise SamplingError(Problem(f"rows of '{name}'", f"no {column}", "measured rows"))
     return own.reset_index(drop=True)
@@ -246,14 +246,11 @@ def _draw_quantiles(axes: Axes, values: np.ndarray) -> None:
     calm(axes)
 
 
-def _scatter(
-    axes: Axes, x: np.ndarray | pd.Series, y: np.ndarray | pd.Series, censored: np.ndarray | pd.Series
-) -> None:
+def _scatter(axes: Axes, x: np.ndarray, y: np.ndarray, censored: np.ndarray) -> None:
     """Points; triangles where the measurement is beyond a limit. Of very many, some evenly spaced ones."""
-    x, y, side = (np.asarray(values) for values in (x, y, censored))
     shown = np.linspace(0, len(x) - 1, min(len(x), _MOST_POINTS)).round().astype(int)
     for code, marker, fill in ((0, "o", QUIET), (1, "v", "white"), (-1, "^", "white")):
-        at = shown[side[shown] == code]
+        at = shown[censored[shown] == code]
         axes.plot(
             x[at],
             y[at],

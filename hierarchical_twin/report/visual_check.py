@@ -92,7 +92,7 @@ def _hide_empty(grid: np.ndarray, shown: int, rows_each: int) -> None:
 
 
 def _draw_percentiles(axes: Axes, check: VisualCheck, stratum: str) -> None:
-    points = check.points[check.points["stratum"] == stratum]
+    points = check.points.loc[check.points["stratum"] == stratum]
     points = points.iloc[np.linspace(0, len(points) - 1, min(len(points), _MOST_POINTS)).round().astype(int)]
     is_beyond = points["censored"] != 0
     for chosen, marker in ((points[~is_beyond], "o"), (points[is_beyond], "v")):
@@ -107,9 +107,9 @@ def _draw_percentiles(axes: Axes, check: VisualCheck, stratum: str) -> None:
             markeredgewidth=0.5,
             zorder=1,
         )
-    table = check.percentiles[check.percentiles["stratum"] == stratum]
+    table = check.percentiles.loc[check.percentiles["stratum"] == stratum]
     for percentile in PERCENTILES:
-        own = table[table["percentile"] == percentile]
+        own = table.loc[table["percentile"] == percentile]
         is_middle = percentile == _MIDDLE
         _draw_band(axes, check, own, OWN if is_middle else POOLED)
         style = "-" if is_middle else (0, (4, 2))
@@ -147,7 +147,7 @@ def _draw_band(axes: Axes, check: VisualCheck, own: pd.DataFrame, color: str) ->
 
 
 def _cross(axes: Axes, own: pd.DataFrame) -> None:
-    outside = own[own["is_outside"]]
+    outside = own.loc[own["is_outside"]]
     axes.plot(
         outside["middle"],
         outside["observed"],
@@ -160,7 +160,7 @@ def _cross(axes: Axes, own: pd.DataFrame) -> None:
 
 
 def _draw_fractions(axes: Axes, check: VisualCheck, stratum: str) -> None:
-    own = check.censored[check.censored["stratum"] == stratum]
+    own = check.censored.loc[check.censored["stratum"] == stratum]
     _draw_band(axes, check, own, POOLED)
     axes.plot(own["middle"], own["observed"], marker="o", markersize=3, color=INK, linewidth=1.2, zorder=4)
     _cross(axes, own)
@@ -184,12 +184,13 @@ def _scale(grid: np.ndarray, rows_each: int, check: VisualCheck, is_log: bool) -
 
 
 def _caption(check: VisualCheck) -> str:
-    least, most = check.bins["rows"].min(), check.bins["rows"].max()
+    counts, bins = check.bins["rows"].to_numpy(), len(np.unique(check.bins["bin"].to_numpy()))
+    least, most = counts.min(), counts.max()
     rows = f"{most:,} rows" if least == most else f"{least:,} to {most:,} rows"
     shown = f" At most {_MOST_POINTS:,} points of a panel are shown." if _is_crowded(check) else ""
     beyond = " Values beyond a limit of quantification stand at it." if len(check.censored) else ""
     corrected = f" Corrected: {check.correction}." if check.is_corrected else ""
-    number = f"{check.bins['bin'].nunique()} bins" if check.bins["bin"].nunique() > 1 else "1 bin"
+    number = f"{bins} bins" if bins > 1 else "1 bin"
     return (
         f"Lines: 5th, 50th and 95th percentiles of the measurements in {number} of {rows}; edges are ticks at the "
         f"top. Bands: {check.prob:.0%} equal-tailed intervals of the same percentiles in {check.draws} simulated "
@@ -210,6 +211,6 @@ def _legend(check: VisualCheck) -> list[Artist]:
         Patch(color=OWN, alpha=0.22, linewidth=0, label="simulated median"),
         Patch(color=POOLED, alpha=0.22, linewidth=0, label="simulated 5 %, 95 %"),
     ]
-    if check.percentiles["is_outside"].any() or check.censored["is_outside"].any():
+    if check.percentiles["is_outside"].to_numpy().any() or check.censored["is_outside"].to_numpy().any():
         handles.append(Line2D([], [], marker="X", linestyle="", color=_ALARM, markersize=6, label="outside"))
     return handles

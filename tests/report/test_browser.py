@@ -242,8 +242,9 @@ def test_script_put_into_the_page_does_not_run(opened):
     assert page.evaluate("window.broken") is None
 
 
-@pytest.mark.parametrize("name", ["mice", "bad", "hostile"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("name", "scheme"), [("mice", "light"), ("mice", "dark"), ("bad", "light"), ("hostile", "dark")]
+)
 def test_accessibility(opened, name, scheme):
     one = opened(name, scheme=scheme)
     one.page.locator("#people tr th button").first.click()

@@ -48,7 +48,7 @@ def _sampler_gate(check: Check) -> Gate:
 def shrinkage_gate(shrinkage: pd.DataFrame) -> tuple[Gate, ...]:
     """Whether individual estimates are mostly the patients' own."""
     own = shrinkage[(shrinkage["definition"] == "sd") & (shrinkage["group"] == "patient")]
-    own = own[np.isfinite(own["median"])]
+    own = own[np.isfinite(own["median"].to_numpy(float))]
     if own.empty:
         return ()
     worst = own.loc[own["median"].idxmax()]

@@ -20,7 +20,7 @@ from hierarchical_twin.dims import CHAIN, DRAW, OBSERVED_DATA, PATIENT, POSTERIO
 from hierarchical_twin.errors import SamplingError, TwinError
 from hierarchical_twin.inference.fit import Fit
 
-_CURVE_POINTS, _FEWER_POINTS, _MANY = 28, 14, 1_000
+_CURVE_POINTS, _FEWER_POINTS, _MANY = 40, 14, 500
 _ROWS_AT_ONCE = 120_000
 _NUMBERS_AT_ONCE = 12_000_000
 _MOST_DRAWS, _LEAST_DRAWS = 1_000, 100

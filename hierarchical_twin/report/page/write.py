@@ -74,6 +74,8 @@ def _check_target(target: Path, *, overwrite: bool) -> None:
         raise TwinError(Problem(str(target), repr(target.suffix), "a name ending in .html"))
     if target.is_dir():
         raise TwinError(Problem(str(target), "a folder", "a file name, such as report.html"))
+    if not target.parent.is_dir():
+        raise TwinError(Problem(str(target), "a folder that does not exist", "a path in an existing folder"))
     if target.exists() and not overwrite:
         raise TwinError(
             Problem(str(target), "a file that exists", "a new file", "give another name or overwrite=True")
