@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from hierarchical_twin.analysis.intervals import interval_words
@@ -34,7 +36,7 @@ def gather_population(fit: Fit, population: pd.DataFrame, shrinkage: pd.DataFram
     return PopulationSection(words, rows, pictures, absent)
 
 
-def table_unit(row: pd.Series) -> str:
+def table_unit(row: Any) -> str:
     """A row's unit as it stands beside a number: nothing for a pure number."""
     unit = str(row["unit"])
     return "" if unit == "1" else unit.replace("^2", "²").replace("^3", "³")
@@ -74,9 +76,7 @@ def _scale(parameter: str, links: dict[str, str]) -> str:
     return "natural scale" if link == "identity" else f"{link} scale"
 
 
-def _row(
-    row: pd.Series, links: dict[str, str], by_effect: dict[tuple[str, str, str], float]
-) -> PopulationRow:
+def _row(row: Any, links: dict[str, str], by_effect: dict[tuple[str, str, str], float]) -> PopulationRow:
     label = str(row["parameter"])
     variation = ""
     if row["cv_percent"] == row["cv_percent"]:

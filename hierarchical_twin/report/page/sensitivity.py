@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -96,7 +98,7 @@ def _gates(scaled: pd.DataFrame) -> tuple[Gate, ...]:
     )
 
 
-def _row(line: pd.Series, scaled: pd.DataFrame) -> tuple[str, ...]:
+def _row(line: Any, scaled: pd.DataFrame) -> tuple[str, ...]:
     name = str(line["variable"])
     told = line["contraction"]
     head = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -109,21 +110,21 @@ def _found(fit: Fit, population: pd.DataFrame) -> tuple[str, ...]:
     return tuple(sentences[:_MOST_SENTENCES])
 
 
-def _is_beta(row: pd.Series) -> bool:
+def _is_beta(row: Any) -> bool:
     return str(row["parameter"]).startswith("beta_")
 
 
-def _amount(row: pd.Series) -> str:
+def _amount(row: Any) -> str:
     unit = table_unit(row)
     return f"{plain(row['median'])} {unit}".rstrip()
 
 
-def _limits(row: pd.Series) -> str:
+def _limits(row: Any) -> str:
     words = interval_words(row["prob"], row["kind"])
     return f"{words} {plain(row['lower'])} to {plain(row['upper'])}"
 
 
-def _spread(name: str, row: pd.Series, link: str, unit: str) -> str:
+def _spread(name: str, row: Any, link: str, unit: str) -> str:
     if link == "log" and not math.isnan(row["cv_percent"]):
         return f"patients differ around it by a coefficient of variation of {plain(row['cv_percent'], 2)} %"
     scale = f"{unit}" if link == "identity" else f"on the {link} scale"
@@ -132,7 +133,7 @@ def _spread(name: str, row: pd.Series, link: str, unit: str) -> str:
     )
 
 
-def _coefficient(row: pd.Series, links: dict[str, str]) -> str:
+def _coefficient(row: Any, links: dict[str, str]) -> str:
     label = str(row["parameter"])
     parameter, _, term = label.removeprefix("beta_").removesuffix("]").partition("[")
     sure = row["lower"] > 0 or row["upper"] < 0

@@ -38,7 +38,7 @@ function patientView(store, neighbours, close) {
     const columns = ["place", "DV", "IPRED", "PRED", "lower_new", "upper_new", "IWRES", "NPDE"].filter((name) => one.rows[name]);
     const labels = { place: withUnit(one.coordinate.name, one.coordinate.unit), lower_new: "band from", upper_new: "to", DV: "measured" };
     const lines = one.rows.place.map((_, at) => columns.map((name) => {
-      const text = plain(one.rows[name][at], name === "place" ? 4 : 3);
+      const text = name === "place" ? tick(one.rows[name][at]) : plain(one.rows[name][at]);
       return name === "DV" && one.rows.censored[at] ? `${one.rows.censored[at] > 0 ? "<" : ">"} ${text}` : text;
     }));
     const table = numbersTable(`Measurements of ${one.outcome.name} and what the model says of them`, columns.map((name) => labels[name] ?? name), lines);
