@@ -17,6 +17,7 @@ from hierarchical_twin.graph.distributions import DISTRIBUTIONS
 from hierarchical_twin.graph.evaluate import draw_prior
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.nodes import Sample
+from hierarchical_twin.inference.cache import compilation_cache
 from hierarchical_twin.inference.device import choose_place, float64_on
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.prediction.source import model_of
@@ -42,7 +43,7 @@ def population_log_prior(fit: Fit) -> np.ndarray:
     model = model_of(fit)
     posterior = posterior_of(fit.tree)
     total = np.zeros((posterior.sizes[CHAIN], posterior.sizes[DRAW]))
-    with float64_on(choose_place("cpu", 1)):
+    with compilation_cache(), float64_on(choose_place("cpu", 1)):
         for node in model.graph.samples:
             values = _values_of(node, posterior)
             if values is None:
@@ -82,7 +83,7 @@ def draw_population_prior(fit: Fit, *, draws: int = 1_000, seed: int = 0) -> xr.
         known = {**values, **derived_values(model, values)}
         return {name: known[name] for name in names if name in known}
 
-    with float64_on(choose_place("cpu", 1)):
+    with compilation_cache(), float64_on(choose_place("cpu", 1)):
         keys = jax.random.split(jax.random.key(seed), draws)
         found = jax.jit(lambda given: jax.lax.map(one, given, batch_size=min(_AT_ONCE, draws)))(keys)
     return _labelled({name: np.asarray(found[name]) for name in names if name in found}, posterior)

@@ -16,6 +16,7 @@ from hierarchical_twin.cohort.table import open_table
 from hierarchical_twin.errors import DataError, Problem
 from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.model import Model
+from hierarchical_twin.inference.cache import compilation_cache
 from hierarchical_twin.inference.device import choose_place, float64_on
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.inference.label import variable_units
@@ -85,7 +86,7 @@ def predict(
     model, measured = _asked_model(source, times, rows, patients, scenario)
     chosen = draw_places(fit, draws)
     effects = effects_for(fit, source.cohort, model, chosen)
-    with float64_on(choose_place("cpu", 1)):
+    with compilation_cache(), float64_on(choose_place("cpu", 1)):
         values = evaluate_rows(model, population_of(fit, model, chosen), effects, seed)
     return Prediction(
         rows=_row_table(model, measured, effects),

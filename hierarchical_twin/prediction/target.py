@@ -15,6 +15,7 @@ from hierarchical_twin.analysis.variables import posterior_of
 from hierarchical_twin.dims import CHAIN, PATIENT
 from hierarchical_twin.errors import DataError, Problem, SamplingError, nearest
 from hierarchical_twin.graph.model import Model
+from hierarchical_twin.inference.cache import compilation_cache
 from hierarchical_twin.inference.device import choose_place, float64_on
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.prediction.dial import Bodies, make_dial, response
@@ -86,7 +87,7 @@ def dose_for(
     found = predict(fit, rows=question.frame, scenario={column: high}, draws=draws, seed=seed)
     is_new = found.patients["is_new"].to_numpy()
     labels = [*found.patients["patient"][~is_new], NEW_PATIENT]
-    with float64_on(choose_place("cpu", 1)):
+    with compilation_cache(), float64_on(choose_place("cpu", 1)):
         dial = make_dial(model, question, column, high)
         bodies = _bodies(fit, dial.model, found, draws)
         answer = response(dial, bodies, asked, question.at(found, asked.name, place), seed=seed)

@@ -115,11 +115,13 @@ def _joined(found: re.Match[str]) -> str:
 
 
 def _own_ids(body: str, key: str) -> str:
-    """Ids that something refers to get the picture's key; all others go."""
+    """Ids that something refers to are the picture's key and a number, in order; all others go.
+
+    Matplotlib's own depend on what was drawn before in the process.
+    """
     used = set(re.findall(r'(?:url\(#|xlink:href="#)([^")]+)', body))
-
-    def keep(found: re.Match[str]) -> str:
-        return f' id="{key}-{found[1]}"' if found[1] in used else ""
-
-    body = _ID.sub(keep, body)
-    return body.replace("url(#", f"url(#{key}-").replace('xlink:href="#', f'href="#{key}-')
+    order = [name for name in dict.fromkeys(_ID.findall(body)) if name in used]
+    names = {name: f"{key}-{place}" for place, name in enumerate(order, start=1)}
+    body = _ID.sub(lambda found: f' id="{names[found[1]]}"' if found[1] in names else "", body)
+    body = re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{names.get(found[1], found[1])})", body)
+    return re.sub(r'xlink:href="#([^"]+)"', lambda found: f'href="#{names.get(found[1], found[1])}"', body)
