@@ -7,7 +7,7 @@ fill in for a patient replaces it. New patients are read under the levels and th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from hierarchical_twin.cohort.admit import Asked
 from hierarchical_twin.cohort.cohort import Cohort
 from hierarchical_twin.cohort.columns import accepted_values, as_text, read_numbers
 from hierarchical_twin.cohort.needs import needs_of
+from hierarchical_twin.cohort.observations import apply_limits
 from hierarchical_twin.cohort.read import read_opened
 from hierarchical_twin.cohort.subset import take_patients
 from hierarchical_twin.cohort.table import Table
@@ -27,9 +28,25 @@ from hierarchical_twin.spec.schema import Spec
 _SHOWN = 5
 
 
+@dataclass(frozen=True, eq=False)
+class MeasuredRows:
+    """What was measured at rows to predict.
+
+    Attributes
+    ----------
+    value : ndarray, shape [row]
+        In declared units; the limit where censored, NaN where nothing was measured.
+    censored : ndarray of int8, shape [row]
+        0 measured, 1 below the value, -1 above it.
+    """
+
+    value: np.ndarray
+    censored: np.ndarray
+
+
 def read_asked(
     asked: Table, spec: Spec, learned: Cohort, scenario: Mapping[str, Any] | None = None
-) -> tuple[Cohort, np.ndarray]:
+) -> tuple[Cohort, MeasuredRows]:
     """Read rows that ask for a prediction.
 
     Parameters
@@ -46,8 +63,8 @@ def read_asked(
     -------
     Cohort
         The patients of these rows, at these rows; ``rows`` has ``table_row`` of `asked`, from 1.
-    ndarray, shape [row]
-        What was measured at each of the cohort's rows, in declared units; NaN where nothing was.
+    MeasuredRows
+        What was measured at each of the cohort's rows.
 
     Raises
     ------
@@ -67,7 +84,7 @@ def read_asked(
     place = np.full(len(cohort.patients), -1)
     place[chosen] = np.arange(len(chosen))
     own = take_patients(cohort, chosen)
-    return replace(own, rows=rows.assign(patient_index=place[rows["patient_index"]])), measured
+    return replace(own, rows=rows.assign(patient_index=place[rows["patient_index"]])), MeasuredRows(*measured)
 
 
 def asked_at(spec: Spec, times: np.ndarray, patients: tuple[str, ...]) -> Table:
@@ -89,12 +106,14 @@ def _completed(asked: Table, spec: Spec, learned: Cohort) -> tuple[pd.DataFrame,
         raise DataError(Problem(asked.source, got, expected, "it says whose each row is"))
     fixed = {column: _first(wanted) for column, wanted in spec.where.items() if column not in names}
     frame = frame.assign(**fixed)
-    filters = {
-        outcome: {column: _first(wanted) for column, wanted in words.where.items() if column not in names}
-        for outcome, words in spec.observations.items()
-    }
-    if any(filters.values()):
-        frame = pd.concat([frame.assign(**own) for own in filters.values()]).sort_index(kind="stable")
+    filters: list[dict[str, Any]] = []
+    for words in spec.observations.values():
+        own = {column: _first(wanted) for column, wanted in words.where.items() if column not in names}
+        filters += [own] if own not in filters else []
+    # A row that gives a dose is one dose, however many outcomes there are.
+    others = frame[~_gives_dose(frame, spec)]
+    parts = [frame.assign(**filters[0]), *(others.assign(**own) for own in filters[1:])]
+    frame = pd.concat(parts).sort_index(kind="stable") if len(parts) > 1 else parts[0]
     columns = [str(name) for name in learned.table.columns]
     return frame.reindex(columns=columns).reset_index(drop=True), frame.index.to_numpy()
 
@@ -135,17 +154,40 @@ def _superseded(history: pd.DataFrame, asked: pd.DataFrame, spec: Spec) -> tuple
 def _with_one_dose(
     frames: tuple[pd.DataFrame, pd.DataFrame], labels: tuple[pd.Series, pd.Series], doses: tuple[str, ...]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Old and new rows with each patient's one dose in every row: the new rows' where they have one."""
+    """Old and new rows with each patient's one dose in every row: the new rows' where they have one.
+
+    Cells that the new rows fill in stay as they are, so that two amounts for one patient are told.
+    """
     history, asked = (frame.copy() for frame in frames)
     for column in doses:
-        known: dict[str, Any] = {}
-        for frame, own in zip((history, asked), labels, strict=True):
-            cells = frame[column][_is_positive(frame[column])]
-            known |= dict(zip(own[cells.index][::-1], cells[::-1], strict=True))
-        for frame, own in zip((history, asked), labels, strict=True):
+        old, new = (
+            _first_filled(frame[column], own) for frame, own in zip((history, asked), labels, strict=True)
+        )
+        known = {**old, **new}
+        for frame, own, is_kept in (
+            (history, labels[0], np.zeros(len(history), dtype=bool)),
+            (asked, labels[1], _is_filled(asked[column])),
+        ):
             found = own.map(known).astype(object)
-            frame[column] = found.where(found.notna(), frame[column].astype(object))
+            frame[column] = frame[column].astype(object).where(is_kept | found.isna().to_numpy(), found)
     return history, asked
+
+
+def _first_filled(cells: pd.Series, labels: pd.Series) -> dict[str, Any]:
+    """Patient to the first cell that says something."""
+    filled = _is_filled(cells)
+    return dict(zip(labels[filled][::-1], cells[filled][::-1], strict=True))
+
+
+def _gives_dose(frame: pd.DataFrame, spec: Spec) -> np.ndarray:
+    """Which rows are doses or other events, where doses have rows of their own."""
+    gives = np.zeros(len(frame), dtype=bool)
+    if spec.doses is None or spec.doses.time is not None:
+        return gives
+    for word in (spec.doses.amount, spec.doses.event):
+        if isinstance(word, str) and word in frame:
+            gives |= _is_positive(frame[word])
+    return gives
 
 
 def _is_positive(cells: pd.Series) -> np.ndarray:
@@ -234,9 +276,7 @@ def _refuse_without_place(asked: Table, spec: Spec, frame: pd.DataFrame, origin:
     column, mechanism = _along(spec), MECHANISMS[spec.mechanism.name]
     where = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     is_word = _is_filled(frame[column]) & np.isnan(where)
-    is_dose = np.zeros(len(frame), dtype=bool)
-    if spec.doses is not None and spec.doses.time is None and isinstance(spec.doses.amount, str):
-        is_dose = _is_positive(frame[spec.doses.amount])
+    is_dose = _gives_dose(frame, spec)
     starts = 0.0 if mechanism.starts_at_zero or not mechanism.has_time else -np.inf
     # A word where a number should be is told by the reader.
     lost = np.flatnonzero(~is_dose & ~is_word & ~(where >= starts))
@@ -268,13 +308,15 @@ def _refuse_lost(asked: Table, spec: Spec, cohort: Cohort, rows: pd.DataFrame) -
         raise DataError(problems[:_SHOWN])
 
 
-def _measured(table: Table, spec: Spec, rows: pd.DataFrame) -> np.ndarray:
-    """What the table holds at each used row, before anything stood in for it."""
-    found = np.full(len(rows), np.nan)
+def _measured(table: Table, spec: Spec, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """What the table holds at each used row, before anything stood in for it, and how it is censored."""
+    found, censored = np.full(len(rows), np.nan), np.zeros(len(rows), dtype=np.int8)
     for outcome, words in spec.observations.items():
         own = (rows["outcome"] == outcome).to_numpy()
         at = rows["table_row"].to_numpy()[own] - 1
         chosen = np.zeros(len(table), dtype=bool)
         chosen[at] = True
-        found[own] = read_numbers(table, words.column, [], chosen)[at]
-    return found
+        value = read_numbers(table, words.column, [], chosen)
+        value, code = apply_limits(table, words, value, chosen, [])
+        found[own], censored[own] = value[at], code[at]
+    return found, censored

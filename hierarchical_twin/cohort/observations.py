@@ -111,7 +111,7 @@ def measure(table: Table, spec: Spec, outcome: str, rows: Rows, problems: list[P
     _refuse_absent_words(table, observation, f"{where}.where", problems)
     offered = rows.eligible & match_rows(table, observation.where)
     value = read_numbers(table, observation.column, problems, offered)
-    value, censored = _apply_limits(table, observation, value, offered, problems)
+    value, censored = apply_limits(table, observation, value, offered, problems)
     measured = offered & ~np.isnan(value)
     standard_error = _standard_error(table, observation, measured, problems)
     trials = _trials(table, observation, measured, value, problems)
@@ -229,7 +229,7 @@ def _coordinate_checks(spec: Spec, rows: Rows) -> list[tuple[str, np.ndarray]]:
     return checks
 
 
-def _apply_limits(
+def apply_limits(
     table: Table,
     observation: Observation,
     value: np.ndarray,

@@ -74,6 +74,8 @@ def read_opened(opened: Table, spec: Spec, asked: Asked | None = None) -> Cohort
         time = read_numbers(opened, spec.time.column, problems, selected)
     doses = read_doses(opened, spec, (patient, selected, time), problems)
     compartments = _check_doses(opened, spec, (selected, doses), problems)
+    if not problems and asked is None and spec.doses is not None and doses is not None:
+        problems += [] if len(doses.events.patient) else [_no_dose(opened, spec.doses)]
     eligible = selected if doses is None else selected & ~doses.is_event
     inputs = {
         name: read_numbers(opened, words.column, problems, eligible) for name, words in spec.inputs.items()
@@ -88,7 +90,9 @@ def read_opened(opened: Table, spec: Spec, asked: Asked | None = None) -> Cohort
     samples, notes = _sample_inputs(spec, rows)
     notes += compartments
     selection = _settle(opened, selected, rows, (measured, people, samples))
-    if spec.doses is not None and doses is not None and not selection.kept[doses.events.patient].any():
+    has_doses = spec.doses is None or doses is None or selection.kept[doses.events.patient].any()
+    # A cohort without doses is a mistake; a patient who is asked about may have none.
+    if spec.doses is not None and asked is None and not has_doses:
         raise DataError(_no_dose(opened, spec.doses))
     learned = None if asked is None else asked.learned
     return lay_out(opened, spec, replace(selection, notes=tuple(notes)), learned)
@@ -97,15 +101,13 @@ def read_opened(opened: Table, spec: Spec, asked: Asked | None = None) -> Cohort
 def _check_doses(
     table: Table, spec: Spec, read: tuple[np.ndarray, DoseRows | None], problems: list[Problem]
 ) -> list[str]:
-    """Refuse a table without doses, or with dose columns that are not read; returns notes."""
+    """Refuse a table with dose columns that are not read; returns notes."""
     selected, doses = read
     if spec.doses is None or doses is None:
         return []
     is_filter = re.compile(r"(^|\.)where\.")
     claimed = {need.column for need in needs_of(spec) if not is_filter.search(need.key)}
     notes = refuse_unread(table, spec.doses, (selected, doses), claimed, problems)
-    if not problems and not len(doses.events.patient):
-        problems.append(_no_dose(table, spec.doses))
     return notes + note_compartments(table, spec.doses, (selected, doses), claimed)
 
 

@@ -44,6 +44,18 @@ def values_given(model: Model, held: Mapping[str, Array]) -> Values:
     return values
 
 
+def predictions(model: Model, values: Mapping[str, Array]) -> Values:
+    """Each outcome's prediction ``[patient, time]`` in the unit of its measurements.
+
+    Under a binomial error model that is the expected count, trials times the mechanism's share.
+    """
+    found = {}
+    for node in model.graph.observes:
+        trials = errors_of(model, node, values).trials
+        found[node.name] = values[node.predicted] if trials is None else trials * values[node.predicted]
+    return found
+
+
 def residual_sds(model: Model, values: Mapping[str, Array]) -> Values:
     """SD of a measurement around each outcome's prediction ``[patient, time]``.
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from hierarchical_twin.analysis.prediction import Prediction
-from hierarchical_twin.cohort.asked import asked_at, read_asked, without_limits
+from hierarchical_twin.cohort import Cohort
+from hierarchical_twin.cohort.asked import MeasuredRows, asked_at, read_asked, without_limits
 from hierarchical_twin.cohort.table import open_table
 from hierarchical_twin.errors import DataError, Problem
 from hierarchical_twin.graph.build import build
@@ -102,34 +103,27 @@ def predict(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Measured:
-    """What was measured at a cohort's rows ``[row]``: value, and how it is censored."""
-
-    value: np.ndarray
-    censored: np.ndarray
-
-
 def _asked_model(
     source: Model,
     times: Sequence[float] | np.ndarray | None,
     rows: str | os.PathLike[str] | pd.DataFrame | None,
     patients: Sequence[str] | None,
     scenario: Mapping[str, Any] | None,
-) -> tuple[Model, _Measured]:
+) -> tuple[Model, MeasuredRows]:
     own = own_patients(source.cohort, patients)
     if times is None and rows is None and not scenario and patients is None:
         found = source.cohort.rows
-        return source, _Measured(found["value"].to_numpy(float), found["censored"].to_numpy())
+        return source, MeasuredRows(found["value"].to_numpy(float), found["censored"].to_numpy())
     if rows is not None:
         asked = open_table(rows)
     elif times is not None:
         asked = asked_at(source.spec, _checked_times(times), own)
     else:
-        asked = _measured_rows(source, own)
-    cohort, value = read_asked(asked, source.spec, source.cohort, scenario)
-    model = build(without_limits(source.spec), cohort, parameterization="noncentered")
-    return model, _Measured(value, np.zeros(len(value), dtype=np.int8))
+        asked = open_table(source.cohort.table.iloc[_measured_places(source.cohort, own)])
+    cohort, measured = read_asked(asked, source.spec, source.cohort, scenario)
+    if rows is None and times is None:
+        cohort, measured = _only_used(source.cohort, own, cohort, measured)
+    return build(without_limits(source.spec), cohort, parameterization="noncentered"), measured
 
 
 def _checked_times(times: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -142,15 +136,25 @@ def _checked_times(times: Sequence[float] | np.ndarray) -> np.ndarray:
     return grid
 
 
-def _measured_rows(source: Model, patients: tuple[str, ...]) -> Any:
-    """The measured rows of some patients, as rows to predict."""
-    cohort = source.cohort
-    kept = cohort.rows["patient"].isin(set(patients))
-    places = np.unique(cohort.rows["table_row"].to_numpy()[kept.to_numpy()] - 1)
-    return open_table(cohort.table.iloc[places])
+def _measured_places(cohort: Cohort, patients: tuple[str, ...]) -> np.ndarray:
+    """Places in the table of the measured rows of some patients."""
+    kept = cohort.rows["patient"].isin(set(patients)).to_numpy()
+    return np.unique(cohort.rows["table_row"].to_numpy()[kept] - 1)
 
 
-def _row_table(model: Model, measured: _Measured, effects: Effects) -> pd.DataFrame:
+def _only_used(
+    source: Cohort, patients: tuple[str, ...], cohort: Cohort, measured: MeasuredRows
+) -> tuple[Cohort, MeasuredRows]:
+    """Of rows that were read again, the outcomes that the fit has used; a wide row may hold others."""
+    places = _measured_places(source, patients)
+    rows = cohort.rows
+    asked = pd.MultiIndex.from_arrays([places[rows["table_row"].to_numpy() - 1] + 1, rows["outcome"]])
+    is_used = asked.isin(pd.MultiIndex.from_frame(source.rows[["table_row", "outcome"]]))
+    kept = rows[is_used].assign(table_row=asked.get_level_values(0)[is_used]).reset_index(drop=True)
+    return replace(cohort, rows=kept), MeasuredRows(measured.value[is_used], measured.censored[is_used])
+
+
+def _row_table(model: Model, measured: MeasuredRows, effects: Effects) -> pd.DataFrame:
     rows = model.cohort.rows
     told = {"patient": rows["patient"].to_numpy(), "is_new": effects.is_new[rows["patient_index"].to_numpy()]}
     told |= {name: rows[name].to_numpy() for name in ("outcome", "time", *model.spec.inputs) if name in rows}

@@ -13,7 +13,7 @@ import numpy as np
 from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.graph.derived import derived_values
 from hierarchical_twin.graph.evaluate import draw_outcomes
-from hierarchical_twin.graph.given import residual_sds, values_given
+from hierarchical_twin.graph.given import predictions, residual_sds, values_given
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.prediction.given import Effects
 
@@ -74,7 +74,7 @@ def _at_a_draw(model: Model, effects: Effects) -> Any:
         return out
 
     def predicted(values: Mapping[str, Array]) -> Array:
-        return at_rows({node.name: values[node.predicted] for node in model.graph.observes})
+        return at_rows(predictions(model, values))
 
     def one(given: tuple[Any, Any, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
         population, levels, key = given

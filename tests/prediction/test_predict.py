@@ -157,6 +157,43 @@ def test_a_new_patient_needs_a_dose(losartan_fit):
     assert (given.individual > 0).all()
 
 
+def test_asking_for_everybody_changes_nothing(losartan_fit):
+    plain = ht.predict(losartan_fit, draws=20)
+    again = ht.predict(losartan_fit, patients=sorted(set(plain.rows["patient"])), draws=20)
+    assert (plain.rows["censored"] != 0).any()
+    pd.testing.assert_frame_equal(again.rows, plain.rows)
+    np.testing.assert_allclose(again.individual, plain.individual, rtol=1e-9)
+
+
+def test_no_dose_is_a_scenario(losartan_fit):
+    found = ht.predict(losartan_fit, times=[1.0, 4.0], scenario={"dose_umol": 0.0}, draws=10)
+    np.testing.assert_array_equal(found.individual, 0.0)
+    rows = pd.DataFrame({"id": ["x"], "time_h": [2.0], "genotype": ["*1/*1"], "dose_umol": [0.0]})
+    np.testing.assert_array_equal(ht.predict(losartan_fit, rows=rows, draws=10).individual, 0.0)
+
+
+def test_a_dose_in_the_rows_is_the_dose(losartan_fit):
+    label = next(iter(line_of(losartan_fit)))
+    rows = pd.DataFrame({"id": [label, label], "time_h": [2.0, 4.0], "dose_umol": [0.0, 0.0]})
+    np.testing.assert_array_equal(ht.predict(losartan_fit, rows=rows, draws=10).individual, 0.0)
+    with pytest.raises(ht.DataError, match="one value for each patient"):
+        ht.predict(losartan_fit, rows=rows.assign(dose_umol=[50.0, 60.0]))
+
+
+def test_limits_hold_for_measurements_in_rows(losartan_fit):
+    words = losartan_fit.spec_text
+    assert "lower_limit" in words or "censored" in words
+    plain = ht.predict(losartan_fit, draws=5)
+    source = model_of(losartan_fit).cohort
+    again = ht.predict(losartan_fit, rows=source.table, draws=5)
+    merged = again.rows.merge(
+        plain.rows, on=["table_row", "outcome"], suffixes=("", "_plain"), validate="one_to_one"
+    )
+    assert len(merged) == len(plain.rows)
+    np.testing.assert_array_equal(merged["censored"], merged["censored_plain"])
+    np.testing.assert_allclose(merged["DV"], merged["DV_plain"])
+
+
 def test_a_measured_input_goes_on_where_nothing_is_said(glucose_fit):
     measured = ht.predict(glucose_fit, draws=20)
     times = measured.rows["time"].to_numpy()
