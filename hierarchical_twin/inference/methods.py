@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.adaptation import Learned, geometry_from, population_names
 from hierarchical_twin.inference.conditional import PatientDraws, draw_effects, flat_draws
@@ -26,7 +25,7 @@ from hierarchical_twin.inference.pilot import Pilot
 from hierarchical_twin.inference.settings import Settings
 from hierarchical_twin.inference.summarise import PatientBatch, effect_batches, population_draws
 from hierarchical_twin.inference.target import Target, make_target
-from hierarchical_twin.inference.verdict import estimate_shifts, judge
+from hierarchical_twin.inference.verdict import Weights, estimate_shifts, judge
 
 
 @dataclass(frozen=True)
@@ -116,15 +115,17 @@ def _integrated(plan: Plan, population: np.ndarray, seed: int) -> Finished:
             yield batch
 
     def integrals() -> Integrals:
-        order = np.concatenate([batch.patients for batch in judged])
-        size = plan.model.size(PATIENT)
-        k_hat, largest = np.empty(size), np.empty(size)
-        k_hat[order] = np.concatenate([batch.k_hat for batch in judged])
-        largest[order] = np.concatenate([batch.largest for batch in judged])
+        order = np.argsort(np.concatenate([batch.patients for batch in judged]))
+        weights = Weights(
+            *(
+                np.concatenate([getattr(batch, word) for batch in judged])[order]
+                for word in ("k_hat", "largest", "efficiency")
+            )
+        )
         names = tuple(population_names(plan.model))
         shifts = estimate_shifts(plan, population)
-        verdict = judge(plan, names, shifts, k_hat, largest)
-        return Integrals(k_hat, names, shifts.mean, shifts.sd, verdict.lines)
+        verdict = judge(plan, names, shifts, weights)
+        return Integrals(weights.k_hat, names, shifts.mean, shifts.sd, verdict.lines)
 
     return Finished(population, lambda: flat_draws(plan, population, list(batches())), batches, integrals)
 

@@ -15,6 +15,8 @@ from hierarchical_twin.inference.trials import run_trial
 WORST_K_HAT = 0.7
 WORST_SHIFT, WORST_CHANGE = 0.1, 0.1
 LEAST_LARGE = 5.0
+LEAST_EFFICIENCY = 0.15
+"""Of proposals: at less, the twelve that a draw then gets may all be refused (0.85^12 = 0.14)."""
 _LEAST_POINTS, _MOST_POINTS = 40, 100
 _WORK = 4e6
 _NAMED = 10
@@ -64,6 +66,15 @@ def estimate_shifts(plan: Plan, population: np.ndarray) -> Shifts:
     return Shifts(missing @ scaled / size, missing @ square / size / 2, float(missing.std()), own)
 
 
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """What `PatientDraws` says of each patient's proposals ``[patient]``."""
+
+    k_hat: np.ndarray
+    largest: np.ndarray
+    efficiency: np.ndarray
+
+
 @dataclass(frozen=True)
 class Verdict:
     """`is_trusted`, and in plain words why not."""
@@ -72,9 +83,7 @@ class Verdict:
     lines: tuple[str, ...]
 
 
-def judge(
-    plan: Plan, names: tuple[str, ...], shifts: Shifts, k_hat: np.ndarray, largest: np.ndarray
-) -> Verdict:
+def judge(plan: Plan, names: tuple[str, ...], shifts: Shifts, weights: Weights) -> Verdict:
     """Say whether the fit may be trusted.
 
     Parameters
@@ -83,16 +92,20 @@ def judge(
     names : tuple of str
         Of the population's coordinates.
     shifts : Shifts
-    k_hat, largest : ndarray, shape [patient]
-        Of `PatientDraws`.
+    weights : Weights
     """
     lines = []
+    k_hat, largest = weights.k_hat, weights.largest
     # The tail of weights that hardly differ is scale-free noise: it needs weights that stand out.
     bad = np.flatnonzero(~((k_hat <= WORST_K_HAT) | (largest <= LEAST_LARGE)))
     if len(bad):
         worst = bad[np.argsort(-k_hat[bad])]
         listed = [f"{plan.model.cohort.patients[place]} ({k_hat[place]:.1f})" for place in worst]
         lines.append(f"Unreliable draws of effects (k-hat above {WORST_K_HAT}): {_listed(listed)}.")
+    stuck = np.flatnonzero(~(weights.efficiency >= LEAST_EFFICIENCY))
+    if len(stuck):
+        labels = [plan.model.cohort.patients[place] for place in stuck]
+        lines.append(f"Draws of effects that hardly move (poor proposals): {_listed(labels)}.")
     moved = [
         f"{name} ({shift:+.2f} SD)"
         for name, shift in zip(names, shifts.mean, strict=True)

@@ -28,7 +28,7 @@ from hierarchical_twin.inference.pilot import find_pilot
 from hierarchical_twin.inference.quadrature import gauss_rules, hermite_product
 from hierarchical_twin.inference.rules import average_density, find_frames, make_rule
 from hierarchical_twin.inference.tails import tail_shapes
-from hierarchical_twin.inference.verdict import estimate_shifts, judge
+from hierarchical_twin.inference.verdict import Weights, estimate_shifts, judge
 from inference.models import LINEAR, linear_model, unequal_patients
 
 
@@ -155,20 +155,27 @@ def one_node(case: Case):
     return replace(case.plan, groups=(group,), correction=still)
 
 
+def weights(k_hat, largest, efficiency=None) -> Weights:
+    """Of proposals that are good unless told otherwise."""
+    return Weights(k_hat, largest, np.full(len(k_hat), 0.9) if efficiency is None else efficiency)
+
+
 def test_verdict_sends_the_user_to_joint_sampling(two_scan):
     names = tuple(np.array(flat_names(two_scan.model))[two_scan.marked])
     points = two_scan.points(30, seed=9)[None]
     good = np.zeros(two_scan.model.size("patient"))
     shifts = estimate_shifts(two_scan.plan, points)
-    assert judge(two_scan.plan, names, replace(shifts, patients=good), good, good).is_trusted
+    assert judge(two_scan.plan, names, replace(shifts, patients=good), weights(good, good)).is_trusted
     bad = good + np.where(np.arange(len(good)) == 3, 0.9, 0.0)
-    unreliable = judge(two_scan.plan, names, shifts, bad, 50.0 + good)
+    unreliable = judge(two_scan.plan, names, shifts, weights(bad, 50.0 + good))
     assert not unreliable.is_trusted
     assert "p3 (0.9)" in unreliable.lines[0]
     assert "method='joint'" in unreliable.lines[-1]
-    assert judge(two_scan.plan, names, replace(shifts, patients=good), bad, 2.0 + good).is_trusted
-    moved = judge(two_scan.plan, names, replace(shifts, mean=shifts.mean + 0.3), good, good)
+    assert judge(two_scan.plan, names, replace(shifts, patients=good), weights(bad, 2.0 + good)).is_trusted
+    moved = judge(two_scan.plan, names, replace(shifts, mean=shifts.mean + 0.3), weights(good, good))
     assert names[0] in moved.lines[0]
+    stuck = weights(good, good, efficiency=np.where(np.arange(len(good)) == 2, 0.05, 0.9))
+    assert "p2" in judge(two_scan.plan, names, replace(shifts, patients=good), stuck).lines[0]
 
 
 def test_a_subset_has_the_densities_of_its_patients(two_scan):
