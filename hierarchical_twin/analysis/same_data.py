@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hierarchical_twin.analysis.variables import units_of
+from hierarchical_twin.analysis.variables import spec_part, units_of
 from hierarchical_twin.dims import OBSERVED_DATA
 from hierarchical_twin.errors import DataError, Problem, SamplingError
 
 _ROUNDING = 1e-9
+_DIGITS = 9
 _SHOWN = 5
 _KEYS = ["outcome", "patient", "value", "censored", "time", "row"]
 
@@ -42,7 +43,9 @@ def measurements_of(tree: xr.DataTree) -> pd.DataFrame:
         own = {"outcome": str(outcome), "value": values.values, "place": np.arange(count)}
         parts.append(pd.DataFrame({**own, **known}).astype({"patient": str}))
     found = pd.concat(parts, ignore_index=True)
-    return found.sort_values(_KEYS, kind="stable", ignore_index=True)
+    # Values that differ by rounding only, as after a change of unit, must not put equal ones in another order.
+    rounded = found.assign(value=[float(f"{value:.{_DIGITS}g}") for value in found["value"]])
+    return found.loc[rounded.sort_values(_KEYS, kind="stable").index].reset_index(drop=True)
 
 
 def check_same_data(trees: Mapping[str, xr.DataTree]) -> dict[str, pd.DataFrame]:
@@ -60,8 +63,9 @@ def check_same_data(trees: Mapping[str, xr.DataTree]) -> dict[str, pd.DataFrame]
     Raises
     ------
     DataError
-        Fits differ in outcomes, units, patients or measured values: their log densities are then of
-        different things and cannot be compared.
+        Fits differ in outcomes, units, patients, measured values or the times of these: their log densities
+        are then of different things and cannot be compared. Times are set against each other where both
+        fits have them, in the same unit.
     """
     found = {name: measurements_of(tree) for name, tree in trees.items()}
     first, *others = found
@@ -71,6 +75,7 @@ def check_same_data(trees: Mapping[str, xr.DataTree]) -> dict[str, pd.DataFrame]
             or _other_units((first, other), [units_of(trees[name]) for name in (first, other)], found[first])
             or _other_words((first, other), [_patients(found[name]) for name in (first, other)], "patients")
             or _other_values((first, other), [found[first], found[other]])
+            or _other_times((first, other), [trees[first], trees[other]], [found[first], found[other]])
         )
         if problem is not None:
             raise DataError(problem)
@@ -132,3 +137,22 @@ def _other_values(names: tuple[str, str], measured: list[pd.DataFrame]) -> Probl
     pair = [f"{own[place]:.6g}" for own in values]
     got = f"other values for {listed(patients)}, such as {pair[0]} and {pair[1]}"
     return _problem(names, got, "the same measured values, censored alike")
+
+
+def _other_times(
+    names: tuple[str, str], trees: list[xr.DataTree], measured: list[pd.DataFrame]
+) -> Problem | None:
+    """Of measurements that are the same row by row, whether they were made at other times."""
+    units = [spec_part(tree, "time", "unit") for tree in trees]
+    if units[0] != units[1]:
+        return None
+    times = [own["time"].to_numpy(float) for own in measured]
+    is_known = np.isfinite(times[0]) & np.isfinite(times[1])
+    is_other = is_known & ~np.isclose(*times, rtol=_ROUNDING, atol=_ROUNDING)
+    if not is_other.any():
+        return None
+    patients = list(dict.fromkeys(measured[0]["patient"].to_numpy()[is_other]))
+    place = int(np.flatnonzero(is_other)[0])
+    pair = [f"{own[place]:.6g}" for own in times]
+    got = f"other times for {listed(patients)}, such as {pair[0]} and {pair[1]}"
+    return _problem(names, got, "the same measured values at the same times")

@@ -20,6 +20,7 @@ from hierarchical_twin.errors import Problem, SamplingError
 
 PERCENTILES = (5.0, 50.0, 95.0)
 """The percentiles that are compared."""
+_SHARES = tuple(percent / 100 for percent in PERCENTILES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +43,17 @@ class VisualCheck:
         ``stratum, bin, lower_edge, upper_edge, middle`` (median coordinate), ``rows, patients``.
     percentiles : pd.DataFrame
         ``stratum, bin, middle, percentile, observed, simulated`` (median over trials), ``lower, upper,
-        is_outside`` (observed is outside the band).
+        is_outside`` (observed is not inside the band; also where there is no band, or nothing observed to
+        compare, because values are NaN).
     censored : pd.DataFrame
         Fraction beyond a limit of quantification: ``stratum, bin, middle, observed, simulated, lower,
         upper, is_outside``; no rows where nothing is censored.
     points : pd.DataFrame
         ``stratum, patient, coordinate, value`` (corrected), ``censored``.
+    tail_probability : float
+        Share of the simulated trials with at least as many percentiles outside the bands as the measurements
+        have: small if the model is wrong. Percentiles share patients, so a binomial would be wrong. Only
+        percentiles that have a band count, and trials without NaN in them; NaN where there are none.
     """
 
     outcome: str
@@ -60,6 +66,7 @@ class VisualCheck:
     percentiles: pd.DataFrame
     censored: pd.DataFrame
     points: pd.DataFrame
+    tail_probability: float
 
     @property
     def is_corrected(self) -> bool:
@@ -67,14 +74,25 @@ class VisualCheck:
         return bool(self.correction)
 
     @property
+    def outside(self) -> int:
+        """Number of observed percentiles that are not inside a band."""
+        return int(self.percentiles["is_outside"].to_numpy().sum())
+
+    @property
+    def without_band(self) -> int:
+        """Number of percentiles that cannot be compared, because values are NaN."""
+        return int((~_has_band(self.percentiles)).sum())
+
+    @property
     def verdict(self) -> str:
-        """How many observed percentiles are outside their bands, in a sentence."""
-        total, outside = len(self.percentiles), int(self.percentiles["is_outside"].to_numpy().sum())
-        expected = (1 - self.prob) * total
-        return (
-            f"{outside} of {total} observed percentiles are outside their {self.prob:.0%} bands "
-            f"(about {expected:.2g} are expected of a model that is right)"
-        )
+        """How many observed percentiles are outside their bands, and how often that is by chance, in a sentence."""
+        told = f"{self.outside} of {len(self.percentiles)} observed percentiles are outside their {self.prob:.0%} bands"
+        if self.without_band:
+            told += f", {self.without_band} of them because there are values that are not numbers"
+        if not np.isfinite(self.tail_probability):
+            return told
+        whose = "of the others, so many" if self.without_band else "so many"
+        return f"{told} ({whose} or more in {self.tail_probability:.1%} of the simulated trials)"
 
 
 def visual_check(
@@ -158,6 +176,8 @@ def visual_check(
             "censored": own.rows["censored"].to_numpy(),
         }
     )
+    observed, simulated = _percentiles(data, cells)
+    percentiles = _percentile_table(observed, simulated, cells, prob)
     return VisualCheck(
         outcome=name,
         unit=own.units.get(name, ""),
@@ -166,9 +186,10 @@ def visual_check(
         draws=own.draws,
         correction=correction,
         bins=cells.table,
-        percentiles=_percentile_table(data, cells, prob),
+        percentiles=percentiles,
         censored=_fraction_table(beyond, cells, prob),
         points=points,
+        tail_probability=_tail_probability(percentiles, simulated),
     )
 
 
@@ -240,15 +261,53 @@ def _correct(values: _Values, predicted: np.ndarray, cells: _Cells) -> tuple[_Va
     return _Values(values.observed + added, values.simulated + added), words
 
 
-def _percentile_table(values: _Values, cells: _Cells, prob: float) -> pd.DataFrame:
-    frames = []
-    for number, at in enumerate(cells.places):
-        observed = np.percentile(values.observed[at], PERCENTILES)
-        finite = np.isfinite(values.simulated[:, at]).all(axis=1)
-        simulated = np.percentile(values.simulated[np.ix_(finite, at)], PERCENTILES, axis=1).T
-        head = cells.table.loc[[number] * len(PERCENTILES), ["stratum", "bin", "middle"]]
-        frames.append(_with_band(head.assign(percentile=PERCENTILES), observed, simulated, prob))
-    return pd.concat(frames, ignore_index=True)
+def _percentiles(values: _Values, cells: _Cells) -> tuple[np.ndarray, np.ndarray]:
+    """Observed ``[line]`` and simulated ``[draw, line]`` percentiles, line by line of the table; NaN if a value is."""
+    observed = [_quantiles(values.observed[at], _SHARES) for at in cells.places]
+    simulated = [_quantiles(values.simulated[:, at].T, _SHARES).T for at in cells.places]
+    return np.concatenate(observed), np.concatenate(simulated, axis=1)
+
+
+def _percentile_table(
+    observed: np.ndarray, simulated: np.ndarray, cells: _Cells, prob: float
+) -> pd.DataFrame:
+    lines = np.repeat(np.arange(len(cells.places)), len(PERCENTILES))
+    head = cells.table.loc[lines, ["stratum", "bin", "middle"]]
+    return _with_band(
+        head.assign(percentile=np.tile(PERCENTILES, len(cells.places))), observed, simulated, prob
+    )
+
+
+def _tail_probability(table: pd.DataFrame, simulated: np.ndarray) -> float:
+    """Share of trials ``[draw, line]`` with as many percentiles outside their bands as observed, or more."""
+    known = _has_band(table)
+    lower, upper = table.loc[known, "lower"].to_numpy(), table.loc[known, "upper"].to_numpy()
+    trials = simulated[:, known]
+    trials = trials[~np.isnan(trials).any(axis=1)]
+    if not trials.size:
+        return float("nan")
+    counts = ((trials < lower) | (trials > upper)).sum(axis=1)
+    return float(np.mean(counts >= int(table.loc[known, "is_outside"].sum())))
+
+
+def _has_band(table: pd.DataFrame) -> np.ndarray:
+    return ~table[["observed", "lower", "upper"]].isna().to_numpy().any(axis=1)
+
+
+def _quantiles(values: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+    """Quantiles ``[share, ...]`` over the first axis, linear between neighbours; NaN where a value is.
+
+    Unlike NumPy's they know infinite values: 2 is the median of 1, 2 and infinity.
+    """
+    ordered = np.sort(values, axis=0)
+    place = np.round((len(values) - 1) * np.asarray(shares), 12)
+    below = np.floor(place).astype(int)
+    part = (place - below).reshape(-1, *[1] * (values.ndim - 1))
+    low, high = ordered[below], ordered[np.minimum(below + 1, len(values) - 1)]
+    with np.errstate(invalid="ignore"):
+        between = (1 - part) * low + part * high
+    found = np.where((part == 0) | (low == high), low, between)
+    return np.where(np.isnan(ordered[-1]), np.nan, found)
 
 
 def _fraction_table(beyond: _Values, cells: _Cells, prob: float) -> pd.DataFrame:
@@ -259,16 +318,19 @@ def _fraction_table(beyond: _Values, cells: _Cells, prob: float) -> pd.DataFrame
 
 
 def _with_band(head: pd.DataFrame, observed: np.ndarray, simulated: np.ndarray, prob: float) -> pd.DataFrame:
-    """Observed ``[line]``, and median and band of simulated ``[draw, line]``, beside the lines' names."""
+    """Observed ``[line]``, and median and band of simulated ``[draw, line]`` but for NaN, beside the lines' names."""
     tail = (1 - prob) / 2
-    if len(simulated):
-        lower, middle, upper = np.quantile(simulated, [tail, 0.5, 1 - tail], axis=0)
-    else:
-        lower = middle = upper = np.full(len(head), np.nan)
+    bands = np.full((3, len(head)), np.nan)
+    for line, trials in enumerate(simulated.T):
+        known = trials[~np.isnan(trials)]
+        if known.size:
+            bands[:, line] = _quantiles(known, [tail, 0.5, 1 - tail])
+    lower, middle, upper = bands
     return head.reset_index(drop=True).assign(
         observed=observed,
         simulated=middle,
         lower=lower,
         upper=upper,
-        is_outside=(observed < lower) | (observed > upper),
+        # Not "below or above": a comparison with NaN is false, and would count as inside.
+        is_outside=~((observed >= lower) & (observed <= upper)),
     )

@@ -20,7 +20,7 @@ from hierarchical_twin.cohort.table import open_table
 from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.evaluate import draw_outcomes
-from hierarchical_twin.graph.given import values_given
+from hierarchical_twin.graph.given import predictions, values_given
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.prediction.questions import Question
 
@@ -113,7 +113,6 @@ def response(
     """
     rows = dial.model.cohort.rows.iloc[at]
     place, position = rows["patient_index"].to_numpy(), rows["position"].to_numpy()
-    predicted = next(node.predicted for node in dial.model.graph.observes if node.name == statement.name)
     draws = len(next(iter(bodies.parameters.values())))
     size = dial.model.cohort.size(PATIENT) * dial.model.cohort.size("time") * 6
     batch = int(np.clip(_NUMBERS_AT_ONCE // max(size, 1), 1, min(draws, 100)))
@@ -127,7 +126,7 @@ def response(
             values = values_given(model, {**population, **parameters})
             if statement.is_measured:
                 return draw_outcomes(model, values, key)[statement.name][place, position]
-            return values[predicted][place, position]
+            return predictions(model, values)[statement.name][place, position]
 
         return jax.lax.map(one, known, batch_size=batch)
 

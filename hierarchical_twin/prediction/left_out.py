@@ -14,7 +14,6 @@ from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.prediction.marginals import (
     FramedPatients,
-    Marginals,
     frame_patients,
     integrate_effects,
 )
@@ -22,8 +21,6 @@ from hierarchical_twin.prediction.points import population_points
 from hierarchical_twin.prediction.refits import refit_without
 from hierarchical_twin.prediction.source import model_of
 
-_UNSETTLED = 0.1
-_GOOD_TAIL = 0.7
 _MANY_REFITS = 10
 
 Announce = Callable[[str], None]
@@ -46,6 +43,25 @@ class Request:
     draws: int
     seed: int
     announce: Announce
+
+
+@dataclass(frozen=True, eq=False)
+class _Refitted:
+    """What fits without patients say of them; NaN, or False, of those who were never left out of one.
+
+    Attributes
+    ----------
+    elpd, mcse : ndarray, shape [patient]
+    is_rough : ndarray of bool, shape [patient]
+        Whose integral over the effects, at the draws of the fit without them, is not exact.
+    failed : tuple of str
+        Who was left out together where the draws are not to be trusted.
+    """
+
+    elpd: np.ndarray
+    mcse: np.ndarray
+    is_rough: np.ndarray
+    failed: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,26 +119,28 @@ def leave_patients_out(name: str, fit: Fit, request: Request) -> LeftOut:
         is_doubtful = np.zeros(len(patients), dtype=bool)
         own = np.array([request.folds[patient] for patient in patients])
         groups = [np.flatnonzero(own == fold) for fold in np.unique(own)]
-    exact, failed = _score_exactly(name, fit, (model, framed), groups, request)
-    is_refit = ~np.isnan(exact[0])
+    exact = _score_exactly(name, fit, (model, framed), groups, request)
+    is_refit = ~np.isnan(exact.elpd)
     scores = replace(
         scores,
-        elpd=np.where(is_refit, exact[0], scores.elpd),
-        mcse=np.where(is_refit, exact[1], scores.mcse),
+        elpd=np.where(is_refit, exact.elpd, scores.elpd),
+        mcse=np.where(is_refit, exact.mcse, scores.mcse),
     )
-    cautions = [_k_hat_words(scores, patients, is_doubtful, is_refit), _integral_words(whole, patients)]
-    if failed:
-        cautions.append(f"the draws of the refit without {listed(failed)} are not to be trusted")
+    is_rough = np.where(is_refit, exact.is_rough, whole.is_rough)
+    cautions = [_k_hat_words(scores, patients, is_doubtful, is_refit), _integral_words(is_rough, patients)]
+    if exact.failed:
+        cautions.append(f"the draws of the refit without {listed(exact.failed)} are not to be trusted")
     return LeftOut(patients, scores, is_doubtful, is_refit, "; ".join(filter(None, cautions)))
 
 
 def _score_exactly(
     name: str, fit: Fit, models: tuple[Model, FramedPatients], groups: list[np.ndarray], request: Request
-) -> tuple[np.ndarray, list[str]]:
-    """Elpd and Monte Carlo error ``[2, patient]`` of the patients refitted without, and whose refits failed."""
+) -> _Refitted:
+    """Score each group of patients by a fit without them."""
     model, framed = models
     patients = tuple(map(str, model.cohort.patients))
     exact, failed = np.full((2, len(patients)), np.nan), []
+    is_rough = np.zeros(len(patients), dtype=bool)
     for turn, group in enumerate(groups):
         left = listed([patients[place] for place in group])
         request.announce(f"{name}: fitting without {left} ({turn + 1} of {len(groups)})")
@@ -131,8 +149,9 @@ def _score_exactly(
             failed.append(left)
         own = framed.take(group)
         points = population_points(own.model, posterior_of(again.tree), request.draws)
-        exact[:, group] = held_out(integrate_effects(own, points, seed=request.seed).log_likelihood)
-    return exact, failed
+        found = integrate_effects(own, points, seed=request.seed)
+        exact[:, group], is_rough[group] = held_out(found.log_likelihood), found.is_rough
+    return _Refitted(exact[0], exact[1], is_rough, tuple(failed))
 
 
 def _k_hat_words(
@@ -148,9 +167,8 @@ def _k_hat_words(
     )
 
 
-def _integral_words(found: Marginals, patients: tuple[str, ...]) -> str:
-    is_bad = (found.moved > _UNSETTLED) | (found.k_hat > _GOOD_TAIL)
-    if not is_bad.any():
+def _integral_words(is_rough: np.ndarray, patients: tuple[str, ...]) -> str:
+    if not is_rough.any():
         return ""
-    who = listed([patients[place] for place in np.flatnonzero(is_bad)])
+    who = listed([patients[place] for place in np.flatnonzero(is_rough)])
     return f"the integral over the effects of {who} is rough: it still moved with the most nodes, or its k-hat is high"

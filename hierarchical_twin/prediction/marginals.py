@@ -35,6 +35,15 @@ Array = Any
 
 SETTLED = 0.005
 """Change of a log likelihood, at any of the draws tried, below which more nodes are not worth having."""
+TYPICAL, LARGEST = 0.03, 0.15
+"""With `_DEAR` effects or more: root mean square over the draws tried, and largest, of such a change.
+
+The next level is thousands of nodes there, and an elpd is a mean over draws: what one of them is off by hardly
+tells.
+"""
+_DEAR = 4
+_ROUGH, _GOOD_TAIL = 0.1, 0.7
+"""With fewer effects, a largest change that no nodes brought below this is said; and the greatest good k-hat."""
 _LEVELS: Mapping[int, tuple[int, ...]] = {
     0: (1,),
     1: (3, 7, 15, 31, 61),
@@ -82,11 +91,14 @@ class Marginals:
         By how much, at the worst of a few telling draws, more nodes changed it; 0 by importance sampling.
     k_hat : ndarray, shape [patient]
         Tail shape of the weights by importance sampling; NaN by quadrature.
+    is_rough : ndarray of bool, shape [patient]
+        Where neither is exact: it still moved with the most nodes, or the k-hat is high.
     """
 
     log_likelihood: np.ndarray
     moved: np.ndarray
     k_hat: np.ndarray
+    is_rough: np.ndarray
 
 
 def frame_patients(model: Model, tree: xr.DataTree) -> FramedPatients:
@@ -132,9 +144,10 @@ def integrate_effects(framed: FramedPatients, points: np.ndarray, *, seed: int =
         rule = sampling_rule(framed.frames, seed)
         k_hat = judge_rule(Densities(framed.model), rule, flat)
         found = rule_integrals(framed.model, rule, flat)
-        return Marginals(found.reshape(shape), np.zeros(shape[2]), k_hat)
+        return Marginals(found.reshape(shape), np.zeros(shape[2]), k_hat, k_hat > _GOOD_TAIL)
     values, moved = _raise_nodes(framed, flat)
-    return Marginals(values.reshape(shape), moved, np.full(shape[2], np.nan))
+    is_rough = moved > (LARGEST if framed.effects >= _DEAR else _ROUGH)
+    return Marginals(values.reshape(shape), moved, np.full(shape[2], np.nan), is_rough)
 
 
 def _raise_nodes(framed: FramedPatients, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +168,11 @@ def _telling(points: np.ndarray) -> np.ndarray:
 
 
 def _choose_counts(framed: FramedPatients, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes in each effect ``[patient]`` beyond which no draw moves, and by how much it still moved."""
+    """Nodes in each effect ``[patient]`` beyond which the draws hardly move, and by how much the worst still did.
+
+    With up to three effects no draw may move by more than `SETTLED`. With four, where five nodes in each are
+    625 and seven are 2,401, the root mean square over the draws may be `TYPICAL`, and the largest `LARGEST`.
+    """
     levels = _LEVELS[framed.effects]
     patients = framed.model.size(PATIENT)
     counts, moved, active = np.full(patients, levels[-1]), np.zeros(patients), np.arange(patients)
@@ -163,8 +180,11 @@ def _choose_counts(framed: FramedPatients, points: np.ndarray) -> tuple[np.ndarr
     for fewer, more in itertools.pairwise(levels):
         own = framed.take(active)
         values = rule_integrals(own.model, _product(own.frames, more), points)
-        moved[active] = change = _largest_change(values, found)
-        is_settled = change <= SETTLED
+        change = _change(values, found)
+        moved[active] = largest = change.max(axis=0)
+        is_settled = largest <= SETTLED
+        if framed.effects >= _DEAR:
+            is_settled = (np.sqrt(np.mean(change**2, axis=0)) <= TYPICAL) & (largest <= LARGEST)
         counts[active[is_settled]] = fewer
         active, found = active[~is_settled], values[:, ~is_settled]
         if not len(active):
@@ -172,11 +192,11 @@ def _choose_counts(framed: FramedPatients, points: np.ndarray) -> tuple[np.ndarr
     return counts, moved
 
 
-def _largest_change(new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """Largest absolute change at any point ``[patient]``; two that are impossible alike do not differ."""
+def _change(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """Absolute change ``[point, patient]``; two that are impossible alike do not differ."""
     with np.errstate(invalid="ignore"):
         apart = np.abs(new - old)
-    return np.where(np.isneginf(new) & np.isneginf(old), 0.0, apart).max(axis=0)
+    return np.where(np.isneginf(new) & np.isneginf(old), 0.0, apart)
 
 
 def _product(frames: Frames, count: int) -> Rule:

@@ -16,10 +16,10 @@ from hierarchical_twin.graph.derived import derived_values
 from hierarchical_twin.graph.distributions import DISTRIBUTIONS
 from hierarchical_twin.graph.evaluate import draw_prior
 from hierarchical_twin.graph.model import Model
-from hierarchical_twin.graph.nodes import Sample
 from hierarchical_twin.inference.cache import compilation_cache
 from hierarchical_twin.inference.device import choose_place, float64_on
 from hierarchical_twin.inference.fit import Fit
+from hierarchical_twin.prediction.points import population_values
 from hierarchical_twin.prediction.source import model_of
 
 Array = Any
@@ -38,16 +38,17 @@ def population_log_prior(fit: Fit) -> np.ndarray:
     Raises
     ------
     SamplingError
-        The fit keeps no table.
+        The fit keeps no table, or its draws lack a population variable of its spec.
     """
     model = model_of(fit)
     posterior = posterior_of(fit.tree)
     total = np.zeros((posterior.sizes[CHAIN], posterior.sizes[DRAW]))
     with compilation_cache(), float64_on(choose_place("cpu", 1)):
+        natural = population_values(model, posterior)
         for node in model.graph.samples:
-            values = _values_of(node, posterior)
-            if values is None:
+            if node.name not in natural or _is_of_effects(node.name, model):
                 continue
+            values = natural[node.name]
             arguments = {word: jnp.asarray(given) for word, given in node.arguments}
             elementwise = np.asarray(
                 DISTRIBUTIONS[node.distribution].log_density(jnp.asarray(values), **arguments)
@@ -89,18 +90,10 @@ def draw_population_prior(fit: Fit, *, draws: int = 1_000, seed: int = 0) -> xr.
     return _labelled({name: np.asarray(found[name]) for name in names if name in found}, posterior)
 
 
-def _values_of(node: Sample, posterior: xr.Dataset) -> np.ndarray | None:
-    """A population variable's draws ``[chain, draw, ...]``; None for effects and partial correlations."""
-    if node.name in posterior:
-        is_effects = node.name == "eta" or node.name.startswith("eta_")
-        return None if is_effects else posterior[node.name].transpose(CHAIN, DRAW, ...).values
-    # Elements of a vector whose priors are of different families are sampled one by one, and reported as a vector.
-    for name in population_variables(posterior) if node.dims == () else ():
-        own = [str(dim) for dim in posterior[name].dims if dim not in (CHAIN, DRAW)]
-        label = node.name.removeprefix(f"{name}_")
-        if len(own) == 1 and node.name != label and label in posterior[own[0]].values:
-            return posterior[name].sel({own[0]: label}).transpose(CHAIN, DRAW).values
-    return None
+def _is_of_effects(name: str, model: Model) -> bool:
+    """Whether a random variable is effects of an outer level, or partial correlations, scored as a matrix."""
+    suffixes = [group_suffix(group) for group in model.cohort.effects]
+    return name in {f"{word}{suffix}" for suffix in suffixes for word in ("z", "omega_partial")}
 
 
 def _correlation_prior(model: Model, posterior: xr.Dataset) -> np.ndarray | float:

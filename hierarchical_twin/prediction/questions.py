@@ -51,7 +51,9 @@ class Question:
         return column[~column.index.duplicated()].loc[prediction.patients["patient"]].to_numpy()
 
 
-def ask(model: Model, patients: Sequence[str], places: Sequence[float]) -> Question:
+def ask(
+    model: Model, patients: Sequence[str], places: Sequence[float], *, like: Sequence[str] | None = None
+) -> Question:
     """Ask for patients of the fit and newcomers like them at some places.
 
     Parameters
@@ -62,10 +64,12 @@ def ask(model: Model, patients: Sequence[str], places: Sequence[float]) -> Quest
         Patients of the fit.
     places : sequence of float
         Without any, the last one that was measured: to ask for what has no place.
+    like : sequence of str, optional
+        Patients of the fit whom newcomers are like; without it, those asked for.
     """
     spec, cohort = model.spec, model.cohort
     asked = np.asarray(sorted(set(places)) or [_last_place(spec, cohort)], dtype=float)
-    chosen = tuple(patients)
+    chosen = tuple(patients if like is None else like)
     if len(chosen) > MOST_NEWCOMERS:
         at = np.linspace(0, len(chosen) - 1, MOST_NEWCOMERS).round().astype(int)
         chosen = tuple(chosen[number] for number in at)

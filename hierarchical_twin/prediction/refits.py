@@ -11,7 +11,10 @@ from hierarchical_twin.dims import ADAPTATION, CHAIN, DRAW, PATIENT
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.inference.patients import take_patients
-from hierarchical_twin.inference.sample import sample
+from hierarchical_twin.inference.sample import WARMUP_AGAIN, sample
+
+_SHARE_AGAIN = 5
+"""A run from an old adaptation needs a warm-up so many times shorter."""
 
 
 def leave_out(model: Model, patients: np.ndarray) -> Model:
@@ -47,18 +50,23 @@ def refit_without(fit: Fit, model: Model, patients: np.ndarray, *, seed: int) ->
     Returns
     -------
     Fit
-        With statistics of the other patients only.
+        With statistics of the other patients only; as many draws as `fit`, thinned as it was.
     """
     told: dict[str, Any] = dict(fit.attributes)
     sizes = fit.tree["posterior"].sizes
     has_adaptation = ADAPTATION in fit.tree.children
-    # A run from an old adaptation needs a fifth of the warm-up.
+    warmup, thin = told.get("warmup"), int(told.get("thin", 1))
+    if warmup is not None and has_adaptation:
+        # The fit may itself have gone on from another: its warm-up is then short already.
+        warmup = max(int(warmup) // _SHARE_AGAIN, WARMUP_AGAIN)
     return sample(
         replace(leave_out(model, patients), parameterization="auto"),
         backend=str(told.get("backend", "numpyro")),
         method=str(told.get("method", "auto")),
         chains=int(sizes[CHAIN]),
-        draws=int(sizes[DRAW]),
+        draws=int(sizes[DRAW]) * thin,
+        warmup=None if warmup is None else int(warmup),
+        thin=thin,
         patients="summary",
         seed=seed,
         target_accept=told.get("target_accept"),

@@ -10,8 +10,10 @@ import pandas as pd
 
 from hierarchical_twin.analysis.least import Curve, Found, least_value
 from hierarchical_twin.analysis.prediction import Prediction
+from hierarchical_twin.analysis.same_data import listed
 from hierarchical_twin.analysis.statements import Chance, Statement, read_statement
 from hierarchical_twin.analysis.variables import posterior_of
+from hierarchical_twin.cohort.needs import needs_of
 from hierarchical_twin.dims import CHAIN, PATIENT
 from hierarchical_twin.errors import DataError, Problem, SamplingError, nearest
 from hierarchical_twin.graph.model import Model
@@ -64,26 +66,31 @@ def dose_for(
         For each patient, and last for a new patient of the population: ``patient, is_new, statement, target``
         (the probability asked for), ``by, unit, value`` (NaN where it is not reached), ``lower, upper``
         (limits of its Monte Carlo error with probability 0.9), ``probability`` there, and ``note``: that it
-        is reached at the low end already, not reached at all, or that the probability rises and falls.
+        is reached at the low end already, not reached at all, that the probability rises and falls, or that
+        the patient is given no dose whose amount could be another.
 
     Raises
     ------
     SamplingError
         The statement cannot be read, or is not about an outcome.
     DataError
-        `by` is no column of doses or inputs, or `between` or `probability` is out of range.
+        `by` is no column of doses or inputs, or one of covariates too; `between` or `probability` is out
+        of range; or nobody asked for is given a dose.
 
     Notes
     -----
     The probability is computed on a grid between the ends and then bisected where it first reaches the
-    target, with the same draws, effects and noise at every value. A new patient is as in `probability`.
+    target, with the same draws, effects and noise at every value. A new patient is as in `probability`, but
+    like the patients who are given a dose.
     """
     model = model_of(fit)
     column, unit = _column(model.spec, by)
     low, high = _checked(between, probability)
     asked = _settled(fit, model, statement, high if column == _coordinate_column(model.spec) else None)
     place = high if asked.place is None else asked.place
-    question = ask(model, own_patients(model.cohort, patients), [place])
+    own = own_patients(model.cohort, patients)
+    given = _given_any(model, own, column)
+    question = ask(model, own, [place], like=given)
     found = predict(fit, rows=question.frame, scenario={column: high}, draws=draws, seed=seed)
     is_new = found.patients["is_new"].to_numpy()
     labels = [*found.patients["patient"][~is_new], NEW_PATIENT]
@@ -94,7 +101,8 @@ def dose_for(
         curve = _curve(asked, answer, is_new, posterior_of(fit.tree).sizes[CHAIN])
         reached = least_value(curve, len(labels), (low, high), probability)
     told = {"statement": asked.text, "target": probability, "by": column, "unit": unit}
-    return _table(labels, told, reached, (low, high))
+    is_given = np.array([*(label in given for label in labels[:-1]), True])
+    return _table(labels, told, reached, is_given, between=(low, high))
 
 
 def _curve(
@@ -147,7 +155,30 @@ def _column(spec: Spec, by: str) -> tuple[str, str]:
     if column not in known:
         expected = f"a column of doses or of an input: {', '.join(known) or 'this spec has none'}"
         raise DataError(Problem("by", f"'{by}'", expected, hint or nearest(by, [*known, *names])))
+    also = [
+        need.key
+        for need in needs_of(spec)
+        if need.column == column and need.key.startswith(("covariates.", "parameters."))
+    ]
+    if also:
+        # Each patient's parameters are drawn once, and must not depend on the value that is looked for.
+        got = f"'{by}', a column that {also[0]} reads too"
+        raise DataError(Problem("by", got, "a column of doses or of an input alone"))
     return column, known[column]
+
+
+def _given_any(model: Model, patients: Sequence[str], column: str) -> tuple[str, ...]:
+    """The patients whom a column of doses or of an input gives anything: those without a dose have none to change."""
+    doses, cohort = model.spec.doses, model.cohort
+    if doses is None or doses.amount != column:
+        return tuple(patients)
+    is_dosed = (cohort.arrays["dose_amount"] > 0).any(axis=1)
+    dosed = {str(label) for label, is_own in zip(cohort.patients, is_dosed, strict=True) if is_own}
+    given = tuple(label for label in patients if label in dosed)
+    if not given:
+        got = f"no dose for {listed(patients)}"
+        raise DataError(Problem("dose_for patients", got, "at least one patient who is given a dose"))
+    return given
 
 
 def _coordinate_column(spec: Spec) -> str | None:
@@ -172,16 +203,25 @@ def _checked(between: tuple[float, float], probability: float) -> tuple[float, f
 
 
 def _table(
-    labels: list[str], told: dict[str, str | float], found: Found, between: tuple[float, float]
+    labels: list[str],
+    told: dict[str, str | float],
+    found: Found,
+    is_given: np.ndarray,
+    *,
+    between: tuple[float, float],
 ) -> pd.DataFrame:
+    """One row for each label; of those without a dose only the probability, which no amount changes."""
     table = pd.DataFrame({"patient": labels, "is_new": np.arange(len(labels)) == len(labels) - 1})
     return table.assign(
         **told,
-        value=found.value,
-        lower=found.lower,
-        upper=found.upper,
+        value=np.where(is_given, found.value, np.nan),
+        lower=np.where(is_given, found.lower, np.nan),
+        upper=np.where(is_given, found.upper, np.nan),
         probability=found.probability,
-        note=[_note(found, number, between) for number in range(len(labels))],
+        note=[
+            _note(found, number, between) if given else "is given no dose"
+            for number, given in enumerate(is_given)
+        ],
     )
 
 

@@ -91,15 +91,22 @@ def test_one_model_has_a_table_and_no_verdict():
     assert alone.table()["difference"].tolist() == [0.0] and alone.verdict == ""
 
 
-def tree(values: list[float], patients: list[str], unit: str = "m", outcome: str = "y") -> xr.DataTree:
+def tree(
+    values: list[float],
+    patients: list[str],
+    unit: str = "m",
+    outcome: str = "y",
+    times: tuple[float, ...] | None = (0.0, 1.0, 2.0),
+) -> xr.DataTree:
     """Only the measurements of a fit."""
     dim = f"observation_{outcome}"
     coords = {
         f"patient_{outcome}": (dim, np.array(patients)),
-        f"time_{outcome}": (dim, np.arange(len(values), dtype=float)),
         f"row_{outcome}": (dim, np.arange(1, len(values) + 1)),
         f"censored_{outcome}": (dim, np.zeros(len(values), dtype=np.int8)),
     }
+    if times is not None:
+        coords[f"time_{outcome}"] = (dim, np.array(times[: len(values)]))
     found = xr.DataTree.from_dict({"observed_data": xr.Dataset({outcome: (dim, values)}, coords)})
     found.attrs = {"unit": json.dumps({outcome: unit})}
     return found
@@ -107,7 +114,7 @@ def tree(values: list[float], patients: list[str], unit: str = "m", outcome: str
 
 def test_the_order_of_the_table_does_not_matter():
     first = tree([1.0, 2.0, 3.0], ["p", "p", "q"])
-    other = tree([3.0, 2.0, 1.0], ["q", "p", "p"])
+    other = tree([3.0, 2.0, 1.0], ["q", "p", "p"], times=(2.0, 1.0, 0.0))
     found = check_same_data({"a": first, "b": other})
     assert found["a"]["value"].tolist() == found["b"]["value"].tolist() == [1.0, 2.0, 3.0]
     assert found["b"]["place"].tolist() == [2, 1, 0]
@@ -118,6 +125,7 @@ def test_the_order_of_the_table_does_not_matter():
     [
         (tree([1.0, 2.0, 3.0], ["p", "p", "r"]), "q only in a; r only in b; expected the same patients"),
         (tree([1.0, 2.0, 3.5], ["p", "p", "q"]), "other values for q, such as 3 and 3.5"),
+        (tree([1.0, 2.0, 3.0], ["p", "p", "q"], times=(0, 1.5, 2)), "other times for p, such as 1 and 1.5"),
         (tree([1.0, 3.0], ["p", "q"]), "2 and 1 measurements of y for patient p"),
         (tree([1.0, 2.0, 3.0], ["p", "p", "q"], unit="cm"), "y in m and in cm"),
         (tree([1.0, 2.0, 3.0], ["p", "p", "q"], outcome="z"), "y only in a; z only in b"),
@@ -128,3 +136,17 @@ def test_other_data_are_refused(other, said):
     with pytest.raises(ht.TwinError, match=r"compare a with b|fit") as error:
         check_same_data({"a": tree([1.0, 2.0, 3.0], ["p", "p", "q"]), "b": other})
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("times", [None, (np.nan, np.nan, np.nan)])
+def test_times_that_are_not_known_are_not_compared(times):
+    known = tree([1.0, 2.0, 3.0], ["p", "p", "q"])
+    assert len(check_same_data({"a": known, "b": tree([1.0, 2.0, 3.0], ["p", "p", "q"], times=times)})) == 2
+
+
+def test_equal_values_are_told_apart_by_their_times():
+    """Rounding, as after a change of unit, puts no measurement beside another."""
+    first = tree([0.3, 0.3, 3.0], ["p", "p", "q"])
+    other = tree([0.1 + 0.2, 0.3, 3.0], ["p", "p", "q"])
+    found = check_same_data({"a": first, "b": other})
+    assert found["a"]["time"].tolist() == found["b"]["time"].tolist() == [0.0, 1.0, 2.0]

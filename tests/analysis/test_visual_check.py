@@ -113,6 +113,65 @@ def test_a_model_that_is_right_is_mostly_inside_and_a_wrong_one_is_not(predictio
     )
 
 
+def test_tail_probability_is_the_share_of_trials_with_as_many_outside(prediction: Prediction):
+    """Each trial is held against the bands as the measurements are, with a plain loop."""
+    edges = [0.0, 1.2, 2.5, 5.0]
+    check = visual_check(prediction, bins=edges, prob=0.8)
+    table, counts = check.percentiles, []
+    for series in prediction.new_patients:
+        as_data = replace(prediction, rows=prediction.rows.assign(DV=series))
+        seen = visual_check(as_data, bins=edges, prob=0.8).percentiles["observed"]
+        counts.append(int(((seen < table["lower"]) | (seen > table["upper"])).sum()))
+    assert check.tail_probability == pytest.approx(np.mean(np.array(counts) >= check.outside))
+    assert "of the simulated trials" in check.verdict
+    wrong = replace(prediction, new_patients=prediction.new_patients * 1.4)
+    assert visual_check(wrong).tail_probability < 0.02 < visual_check(prediction).tail_probability
+
+
+def test_a_trial_with_an_infinite_value_still_counts(prediction: Prediction):
+    simulated = prediction.new_patients.copy()
+    simulated[:, 0] = np.inf  # one row explodes in every trial
+    check = visual_check(replace(prediction, new_patients=simulated), bins=1, prob=0.8)
+    plain = visual_check(prediction, bins=1, prob=0.8)
+    assert check.without_band == 0 and np.isfinite(check.percentiles[["lower", "upper"]]).all(axis=None)
+    np.testing.assert_allclose(check.percentiles["simulated"], plain.percentiles["simulated"], rtol=0.05)
+    assert (check.percentiles["simulated"] >= plain.percentiles["simulated"]).all()
+    simulated[:, 0], simulated[:30, 0] = (
+        prediction.new_patients[:, 0],
+        np.nan,
+    )  # in half of them it is no number
+    half = visual_check(replace(prediction, new_patients=simulated), bins=1, prob=0.8)
+    rest = visual_check(_draws(prediction, slice(30, None)), bins=1, prob=0.8)
+    np.testing.assert_allclose(half.percentiles["lower"], rest.percentiles["lower"])
+    assert half.tail_probability == rest.tail_probability
+
+
+def test_bands_may_be_infinite(prediction: Prediction):
+    simulated = prediction.new_patients.copy()
+    simulated[:20] = np.inf
+    table = visual_check(replace(prediction, new_patients=simulated), bins=1, prob=0.8).percentiles
+    assert (table["upper"] == np.inf).all() and np.isfinite(table["lower"]).all()
+    simulated[:] = np.inf
+    assert visual_check(replace(prediction, new_patients=simulated), bins=1).percentiles["is_outside"].all()
+
+
+def test_a_bin_of_nan_is_not_passed(prediction: Prediction):
+    simulated = prediction.new_patients.copy()
+    simulated[:, (prediction.rows["time"] < 1.2).to_numpy()] = np.nan
+    check = visual_check(replace(prediction, new_patients=simulated), bins=[0.0, 1.2, 2.5, 5.0])
+    assert check.percentiles["is_outside"][:3].all() and check.without_band == 3
+    rest = visual_check(prediction, bins=[0.0, 1.2, 2.5, 5.0])
+    assert check.outside == 3 + int(rest.percentiles["is_outside"][3:].sum())
+    assert "3 of them because" in check.verdict and 0 < check.tail_probability <= 1
+    nothing = visual_check(replace(prediction, new_patients=simulated * np.nan))
+    assert nothing.percentiles["is_outside"].all() and np.isnan(nothing.tail_probability)
+
+
+def _draws(prediction: Prediction, some: slice) -> Prediction:
+    names = ("individual", "population", "replicates", "new_patients", "residual_sd")
+    return replace(prediction, **{name: getattr(prediction, name)[some] for name in names})
+
+
 def test_censored_values_are_treated_alike(prediction: Prediction):
     limit = 2.2
     below = (prediction.rows["DV"] < limit).to_numpy()

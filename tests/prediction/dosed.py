@@ -48,6 +48,18 @@ def kill_fit() -> ht.Fit:
 @cache
 def bolus_fit() -> ht.Fit:
     """Six patients, two doses each at times of their own."""
+    return sampled(ht.parse_spec(BOLUS), bolus_rows())
+
+
+@cache
+def placebo_fit() -> ht.Fit:
+    """The same six, two of them without a dose."""
+    frame = bolus_rows()
+    return sampled(ht.parse_spec(BOLUS), frame[~frame["id"].isin(["b1", "b4"]) | (frame["evid"] == 0)])
+
+
+def bolus_rows() -> pd.DataFrame:
+    """Doses and measurements of six patients."""
     rng = np.random.default_rng(6)
     rows = []
     for number in range(6):
@@ -64,8 +76,7 @@ def bolus_fit() -> ht.Fit:
             )
             seen = level + 0.03 * rng.standard_normal()
             rows.append({**fixed, "hour": hour, "evid": 0, "amount": None, "y": seen})
-    frame = pd.DataFrame(rows).sort_values(["id", "hour"], kind="stable").reset_index(drop=True)
-    return sampled(ht.parse_spec(BOLUS), frame)
+    return pd.DataFrame(rows).sort_values(["id", "hour"], kind="stable").reset_index(drop=True)
 
 
 def unit_response(time, volume, k_el, k_act, k_out):

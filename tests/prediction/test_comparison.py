@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import arviz_stats
 import numpy as np
 import pandas as pd
@@ -10,8 +12,9 @@ import pytest
 import hierarchical_twin as ht
 from hierarchical_twin.analysis.left_out import leave_one_out
 from hierarchical_twin.analysis.variables import posterior_of
+from hierarchical_twin.prediction import left_out, refits
 from hierarchical_twin.prediction.comparison import compare
-from hierarchical_twin.prediction.marginals import frame_patients
+from hierarchical_twin.prediction.marginals import frame_patients, integrate_effects
 from hierarchical_twin.prediction.refits import deal_folds, leave_out, refit_without
 from hierarchical_twin.prediction.source import model_of
 from prediction.conftest import sampled
@@ -169,6 +172,31 @@ def test_a_bad_k_hat_is_refitted():
     assert found.loc["big", "is_refit"] and found.loc["big", "k_hat"] > 0.7
     # Importance sampling from a posterior that has seen the patient flatters.
     assert found.loc["big", "elpd"] < raw.pointwise.set_index("patient").loc["big", "elpd"]
+
+
+def test_a_rough_integral_of_a_refit_is_named(common_fit, monkeypatch):
+    """The integral that is judged is the one that was used: after refits, theirs."""
+
+    def rough(framed, points, *, seed=0):
+        found = integrate_effects(framed, points, seed=seed)
+        labels = np.array(framed.model.cohort.patients)
+        named = "p3" if len(labels) < 16 else "p5"
+        return replace(found, is_rough=labels == named)
+
+    monkeypatch.setattr(left_out, "integrate_effects", rough)
+    found = compare({"common": common_fit}, folds=2, seed=4)
+    assert "the integral over the effects of p3 is rough" in found.cautions["common"]
+    assert "effects of p5" in compare({"common": common_fit}, refit=False).cautions["common"]
+
+
+def test_a_refit_is_thinned_as_the_fit_was(common_fit, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(refits, "sample", lambda model, **words: asked.update(words))
+    tree = common_fit.tree.copy()
+    tree.attrs = {**tree.attrs, "thin": 5, "warmup": 2_000}
+    refit_without(ht.Fit(tree), model_of(common_fit), np.array([3]), seed=1)
+    assert (asked["draws"], asked["thin"], asked["warmup"]) == (1_000, 5, 400)
+    assert asked["start_from"] is not None
 
 
 def test_a_refit_knows_the_others_only(common_fit):

@@ -148,3 +148,32 @@ def test_a_flat_tail_is_integrated_as_on_a_fine_grid(two_scans):
             density = norm.logpdf(np.log(value), log_volume, own["sigma_V"]) - np.log(value)
             grid = logsumexp(density.sum(axis=1) + norm.logpdf(z)) + np.log(z[1] - z[0])
             assert found[(*at, place)] == pytest.approx(grid, abs=0.01)
+
+
+class Steps:
+    """Patients whose log likelihoods change by given amounts ``[point, patient]`` from one level to the next."""
+
+    def __init__(self, effects: int, apart: np.ndarray):
+        self.effects, self.apart, self.model, self.frames = effects, apart, self, self
+
+    def size(self, dim: str) -> int:
+        return self.apart.shape[1]
+
+    def take(self, chosen: np.ndarray) -> Steps:
+        return Steps(self.effects, self.apart[:, chosen])
+
+
+STEPS = np.array([[0.1, 0.2, 0.05, 0.001], [0.0, 0.0, 0.05, 0.001], *[[0.0, 0.0, 0.05, 0.001]] * 14])
+
+
+@pytest.mark.parametrize(("effects", "first", "last"), [(3, 3, 13), (4, 3, 7)])
+def test_four_effects_are_settled_sooner(monkeypatch, effects, first, last):
+    """One far draw of sixteen may move by 0.1, not by 0.2; all of them not by 0.05."""
+    monkeypatch.setattr(marginals, "_product", lambda frames, count: count)
+    levels = marginals._LEVELS[effects]
+    monkeypatch.setattr(
+        marginals, "rule_integrals", lambda model, count, points: levels.index(count) * model.apart
+    )
+    counts, moved = marginals._choose_counts(Steps(effects, STEPS), np.zeros((16, 1)))
+    assert counts.tolist() == [first if effects == 4 else last, last, last, first]
+    np.testing.assert_allclose(moved, STEPS.max(axis=0))

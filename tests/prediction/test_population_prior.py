@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import halfnorm, kstest, norm
+from scipy.stats import expon, halfnorm, kstest, norm, uniform
 
 import hierarchical_twin as ht
 from hierarchical_twin.analysis.sensitivity import power_scaling, prior_posterior
 from hierarchical_twin.prediction.population_prior import draw_population_prior, population_log_prior
+from prediction.conftest import sampled
+from prediction.models import line_rows
+from prediction.test_points import MIXED
 
 
 def test_log_prior_is_the_sum_of_the_densities_in_the_spec(line_fit: ht.Fit):
@@ -26,6 +29,29 @@ def test_log_prior_is_the_sum_of_the_densities_in_the_spec(line_fit: ht.Fit):
     )
     assert found.shape == (2, 200)
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-7)
+
+
+def test_scalars_of_mixed_families_are_found_in_their_vector():
+    """Omegas with priors of two families are sampled one by one, and stored as one vector."""
+    fit = sampled(ht.parse_spec(MIXED), line_rows())
+    draws = fit.tree["posterior"].to_dataset()
+    expected = (
+        uniform.logpdf(draws["intercept_typical"], -30, 70)
+        + norm.logpdf(draws["slope_typical"], 0, 5)
+        + norm.logpdf(draws["beta_slope"], 0, 1).sum(axis=-1)
+        + halfnorm.logpdf(draws["omega"].values[..., 0], scale=5)
+        + expon.logpdf(draws["omega"].values[..., 1])
+        + halfnorm.logpdf(draws["omega_site"], scale=1).sum(axis=-1)
+        + halfnorm.logpdf(draws["sigma_y"], scale=5)
+    )
+    np.testing.assert_allclose(population_log_prior(fit), expected, rtol=1e-9, atol=1e-7)
+
+
+def test_a_population_variable_that_is_not_stored_is_no_zero(line_fit: ht.Fit):
+    tree = line_fit.tree.copy()
+    tree["posterior"] = tree["posterior"].to_dataset().drop_vars("slope_typical")
+    with pytest.raises(ht.SamplingError, match="no slope_typical"):
+        population_log_prior(ht.Fit(tree))
 
 
 def test_prior_draws_follow_the_priors_and_are_named_as_the_posterior(line_fit: ht.Fit):

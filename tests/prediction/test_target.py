@@ -7,8 +7,8 @@ import pytest
 
 import hierarchical_twin as ht
 from hierarchical_twin.prediction.predict import predict
-from hierarchical_twin.prediction.target import dose_for
-from prediction.dosed import bolus_fit, kill_fit, stacked
+from hierarchical_twin.prediction.target import _column, dose_for
+from prediction.dosed import BOLUS, bolus_fit, kill_fit, placebo_fit, stacked
 
 
 def quantile_draw(thresholds: np.ndarray, target: float) -> np.ndarray:
@@ -79,6 +79,28 @@ def test_out_of_reach_and_reached_at_once():
     assert far["note"].str.startswith("not reached in [0.001, 0.01]: at most ").all()
     near = dose_for(fit, "viability <= 0.9", by="conc_uM", between=(500, 1000), draws=100)
     assert (near["value"] == 500).all() and (near["note"] == "reached at 500 already").all()
+
+
+def test_who_is_given_no_dose():
+    """No amount changes them, and no newcomer is like them."""
+    fit = placebo_fit()
+    table = dose_for(fit, "active > 1 at 8", by="amount", between=(1, 5000), draws=100)
+    is_undosed = table["patient"].isin(["b1", "b4"])
+    assert (table["note"] == "is given no dose").equals(is_undosed)
+    assert table.loc[is_undosed, ["value", "lower", "upper"]].isna().all(axis=None)
+    assert (table.loc[is_undosed, "probability"] == 0).all()
+    assert table.loc[~is_undosed, "value"].notna().all() and table["is_new"].iloc[-1]
+    never = dose_for(fit, "active < 1 at 8", by="amount", between=(1, 5000), draws=100, patients=["b0", "b1"])
+    assert never["note"].iloc[1] == "is given no dose" and np.isnan(never["value"].iloc[1])
+    with pytest.raises(ht.DataError, match="no dose for b1, b4"):
+        dose_for(fit, "active > 1 at 8", by="amount", between=(1, 5000), patients=["b1", "b4"])
+
+
+def test_a_column_that_is_a_covariate_too():
+    """Parameters are drawn once: a dose that they depend on cannot be turned."""
+    spec = ht.parse_spec(BOLUS.replace("1 + slow", "1 + amount"))
+    with pytest.raises(ht.DataError, match=r"a column that covariates\.amount reads too"):
+        _column(spec, "amount")
 
 
 def test_more_is_not_always_better():

@@ -9,16 +9,21 @@ import pandas as pd
 import pytest
 
 from hierarchical_twin.analysis.diagnostics import diagnose
+from hierarchical_twin.analysis.prediction import Prediction
+from hierarchical_twin.analysis.visual_check import visual_check
 from hierarchical_twin.errors import DataError, SamplingError, TwinError
 from hierarchical_twin.report.page import write_report
+from hierarchical_twin.report.page.checks import visual_gate
 from hierarchical_twin.report.page.gates import coverage_gates, error_gates
 from hierarchical_twin.report.page.numbers import plain, span
 from hierarchical_twin.report.page.predicted import curve_grid
-from hierarchical_twin.report.page.pseudonyms import choose_pseudonyms
+from hierarchical_twin.report.page.pseudonyms import choose_pseudonyms, rename_patients, rename_prediction
 from hierarchical_twin.report.page.render import embedded
 
 from .conftest import sleep_fit
 from .page_fits import HOSTILE, bad, text_of, xenografts
+
+SHUFFLED = (7, 2, 11, 1, 9, 4, 12, 3, 10, 6, 8, 5)
 
 
 class Outline(HTMLParser):
@@ -226,9 +231,66 @@ def test_pseudonyms_must_name_everybody_once(tmp_path):
         choose_pseudonyms(fit, {"300": "a", "301": "a", "302": "c", "303": "d"})
     with pytest.raises(DataError, match="cannot be read"):
         choose_pseudonyms(fit, tmp_path / "missing.csv")
-    numbered = choose_pseudonyms(fit, True)
-    assert sorted(numbered.values()) == ["P1", "P2", "P3", "P4"]
-    assert numbered == choose_pseudonyms(fit, True)
+    assert sorted(choose_pseudonyms(fit, True).values()) == ["P1", "P2", "P3", "P4"]
+
+
+def test_numbers_are_drawn_anew_and_do_not_follow_the_labels():
+    fit = sleep_fit(patients=60, draws=20)
+    first, second = choose_pseudonyms(fit, True), choose_pseudonyms(fit, True)
+    assert sorted(first.values()) == sorted(second.values()) == [f"P{number:02d}" for number in range(1, 61)]
+    assert first != second
+    assert list(first) != sorted(first)
+
+
+def test_renamed_patients_are_in_the_order_of_their_new_names():
+    fit = sleep_fit(patients=12, draws=20)
+    names = choose_pseudonyms(fit, {str(300 + n): f"P{place:02d}" for n, place in enumerate(SHUFFLED)})
+    renamed = rename_patients(fit, names)
+    for group in ("posterior", "no_pooling"):
+        old, new = fit.tree[group]["slope"], renamed.tree[group]["slope"]
+        assert list(new["patient"].values) == sorted(names.values())
+        for label, name in names.items():
+            np.testing.assert_array_equal(new.sel(patient=name).values, old.sel(patient=label).values)
+    old, new = fit.tree["observed_data"]["reaction"], renamed.tree["observed_data"]["reaction"]
+    assert list(new["patient_reaction"].values) == sorted(new["patient_reaction"].values)
+    predictive = [one.tree["posterior_predictive"]["reaction"].values for one in (fit, renamed)]
+    for label, name in names.items():
+        before, after = old["patient_reaction"].values == label, new["patient_reaction"].values == name
+        np.testing.assert_array_equal(new.values[after], old.values[before])
+        np.testing.assert_array_equal(new["time_reaction"].values[after], old["time_reaction"].values[before])
+        np.testing.assert_array_equal(predictive[1][..., after], predictive[0][..., before])
+
+
+def test_a_renamed_prediction_is_in_the_order_of_the_new_names():
+    rows = pd.DataFrame({"patient": ["a", "a", "b", "c", "c", "a"], "outcome": [*"yyyyyz"]})
+    rows = rows.assign(is_new=False, time=[0.0, 1, 0, 0, 1, 0], DV=np.arange(6.0), censored=0)
+    draws, people = np.arange(12.0).reshape(2, 6), pd.DataFrame({"patient": [*"abc"], "is_new": False})
+    made = Prediction(
+        rows, draws, draws, draws, draws, draws, people, {"k": np.array([[1.0, 2, 3]])}, {"k": "1"}, {}
+    )
+    renamed = rename_prediction(made, {"a": "P3", "b": "P1", "c": "P2"})
+    assert list(renamed.rows["patient"]) == ["P1", "P2", "P2", "P3", "P3", "P3"]
+    assert list(renamed.rows["DV"]) == [2, 3, 4, 0, 1, 5]
+    np.testing.assert_array_equal(renamed.replicates[0], renamed.rows["DV"])
+    assert list(renamed.patients["patient"]) == ["P1", "P2", "P3"]
+    np.testing.assert_array_equal(renamed.parameters["k"], [[2, 3, 1]])
+
+
+def test_a_page_with_numbers_does_not_tell_the_order_of_the_fit(folder):
+    fit = sleep_fit(patients=40, draws=20)
+    own = fit.intervals("slope", prob=0.9)["mean"].to_numpy()
+    orders = []
+    for name in ("once", "twice"):
+        path = write_report(fit, folder / f"{name}.html", pseudonyms=True)
+        data = data_of(path.read_text(encoding="utf-8"), 'id="patients-data"')
+        labels = [row[0] for row in data["rows"]]
+        assert labels == [f"P{number:02d}" for number in range(1, 41)]
+        at = [one["name"] for one in data["head"]["parameters"]].index("slope")
+        means = np.array([row[3][at][0] for row in data["rows"]])
+        np.testing.assert_allclose(np.sort(means), np.sort(own), rtol=1e-5)
+        orders.append(np.argsort(means))
+        assert (orders[-1] != np.argsort(own)).any()
+    assert (orders[0] != orders[1]).any()
 
 
 def test_a_fit_without_its_table_says_what_is_not_there():
@@ -332,7 +394,44 @@ def test_coverage_gate_lights():
     lights = [
         coverage_gates(rows_of(values, -width, width), 0.9)[0].state for width in (1.645, 1.2, 0.3, 4.0)
     ]
-    assert lights == ["passed", "attention", "failed", "attention"]
+    assert lights == ["passed", "attention", "failed", "passed"]
+
+
+def test_wide_bands_are_no_fault_and_a_censored_row_is_inside_where_it_may_be():
+    inside = rows_of(np.zeros(200), -1.0, 1.0)
+    assert coverage_gates(inside, 0.9)[0].state == "passed"
+    assert coverage_gates(inside, 0.9)[0].found == "100 % of 200 measurements inside"
+    for side, limit, expected in (
+        (1, 5.0, "passed"),
+        (1, -5.0, "failed"),
+        (-1, -5.0, "passed"),
+        (-1, 5.0, "failed"),
+    ):
+        half = pd.concat([inside, rows_of(np.full(200, limit), -1.0, 1.0).assign(censored=side)])
+        assert coverage_gates(half, 0.9)[0].state == expected, (side, limit)
+
+
+def test_visual_gate_goes_by_the_simulated_trials():
+    """Percentiles that all share one patient-wide shift are outside together, in trials as in the data."""
+    rng = np.random.default_rng(3)
+    shift, noise = rng.normal(size=(400, 1)), 0.05 * rng.normal(size=(400, 120))
+    trials = 10 + shift + noise
+
+    def gate(value: float, new: np.ndarray):
+        rows = pd.DataFrame({"patient": np.repeat([f"p{n}" for n in range(20)], 6), "outcome": "y"})
+        rows = rows.assign(is_new=False, time=np.tile(np.arange(6.0), 20), DV=value + noise[0], censored=0)
+        people = pd.DataFrame({"patient": [f"p{n}" for n in range(20)], "is_new": False})
+        made = Prediction(rows, new, new, new, new, new, people, {}, {"y": "1"}, {"y": "normal"})
+        check = visual_check(made, "y", prob=0.95)
+        return visual_gate(check), check
+
+    # Outside by a little: a binomial of 18 independent percentiles would call that impossible.
+    some, check = gate(12.1, trials)
+    assert check.outside == 18 and 0.01 < check.tail_probability < 0.05 and some.state == "passed"
+    far, check = gate(16.0, 10 + noise)
+    assert check.tail_probability == 0 and far.state == "failed"
+    broken, check = gate(10.0, np.where(np.arange(120) % 6 == 0, np.nan, trials))
+    assert check.without_band == 3 and broken.state == "attention" and "not numbers" in broken.advice
 
 
 def test_npde_and_trend_gates():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import stats
 
 from hierarchical_twin.analysis.loo import LeaveOneOut, leave_one_observation_out
 from hierarchical_twin.analysis.prediction import Prediction
@@ -48,7 +47,7 @@ def gather_checks(fit: Fit, predicted: Predicted, gates: tuple[Gate, ...]) -> Ch
     else:
         for outcome in dict.fromkeys(predicted.measured.rows["outcome"]):
             for check in _visual_checks(predicted.measured, str(outcome)):
-                found.append(_visual_gate(check))
+                found.append(visual_gate(check))
                 pictures.append(visual_picture(fit, check))
         found += _statistics_gates(predicted.measured)
         pictures += outcome_pictures(fit, predicted, None if left_out is None else left_out.rows)
@@ -78,26 +77,37 @@ def _visual_checks(measured: Prediction, outcome: str) -> Iterator[VisualCheck]:
             return
 
 
-def _visual_gate(check: VisualCheck) -> Gate:
-    total, outside = len(check.percentiles), int(check.percentiles["is_outside"].sum())
-    expected = (1 - check.prob) * total
-    is_many = stats.binom.sf(outside - 1, total, 1 - check.prob) < _LEVEL if outside else False
+def visual_gate(check: VisualCheck) -> Gate:
+    """Whether more percentiles are outside their bands than in nearly all of the simulated trials."""
+    total, outside = len(check.percentiles), check.outside
     state: State = "passed"
-    if is_many:
+    if check.tail_probability < _LEVEL:
         state = "failed" if outside > total / 2 else "attention"
+    elif check.without_band:
+        state = "attention"
+    found = f"{outside} of {total} percentiles outside their {percent(check.prob)} bands"
+    if check.without_band:
+        found += f", {check.without_band} of them without a band"
+    if np.isfinite(check.tail_probability):
+        whose = "of the others, so many" if check.without_band else "so many"
+        found += f"; {whose} or more in {plain(100 * check.tail_probability, 2)} % of the simulated trials"
     kind = "Prediction-corrected visual check" if check.is_corrected else "Visual check"
     return Gate(
         f"{kind} of {check.outcome}",
         state,
         f"Whether the 5th, 50th and 95th percentiles of {check.outcome}, bin by bin, are like those of "
         f"{check.draws:,} simulated trials of new patients.",
-        f"{outside} of {total} percentiles outside their {percent(check.prob)} bands",
-        f"about {plain(expected, 2)} outside",
+        found,
+        f"so many or more in at least {percent(_LEVEL)} of the simulated trials",
         "" if state == "passed" else _visual_advice(check),
     )
 
 
 def _visual_advice(check: VisualCheck) -> str:
+    if check.without_band and not check.tail_probability < _LEVEL:
+        return (
+            "Values are not numbers in some bins: look at what the mechanism does there, and at its priors."
+        )
     wrong = check.percentiles[check.percentiles["is_outside"]]
     shares = wrong.groupby("percentile").size()
     worst = float(shares.idxmax())

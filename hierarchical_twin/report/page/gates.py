@@ -10,6 +10,7 @@ from scipy import stats
 
 from hierarchical_twin.analysis.bins import bin_edges, place_in_bins
 from hierarchical_twin.analysis.diagnostics import Check, Diagnostics
+from hierarchical_twin.analysis.limits import ABOVE, BELOW
 from hierarchical_twin.report.page.numbers import percent, plain
 from hierarchical_twin.report.page.sections import Gate, State
 
@@ -30,6 +31,10 @@ _LEVEL = 0.01
 _FEWEST_ROWS = 8
 _MOST_SHRINKAGE = 0.5
 _WORST_COVERAGE = 0.25
+_COVERAGE_ADVICE = (
+    "Measurements scatter more, or otherwise, than the model allows: look at the patients with most outside, "
+    "at the error model (a student_t error for outliers), and at the mechanism."
+)
 _MOST_PARTS, _NOTICEABLE = 6, 0.05
 
 
@@ -70,38 +75,42 @@ def shrinkage_gate(shrinkage: pd.DataFrame) -> tuple[Gate, ...]:
 
 
 def coverage_gates(rows: pd.DataFrame, prob: float) -> tuple[Gate, ...]:
-    """Of each outcome: the share of measurements inside the band of a new measurement."""
+    """Of each outcome: whether too few measurements lie inside the band of a new measurement.
+
+    A band is that of a patient whose own measurements made it, so a right model has more than `prob` of them inside,
+    the more the fewer a patient has: too many say nothing. A censored row is inside where its side of the limit
+    and the band overlap.
+    """
     if "lower_new" not in rows:
         return ()
     found = []
-    for outcome, mine in rows[rows["censored"] == 0].groupby("outcome", sort=False):
+    for outcome, mine in rows.groupby("outcome", sort=False):
         if len(mine) < _FEWEST_ROWS:
             continue
-        inside = (mine["DV"] >= mine["lower_new"]) & (mine["DV"] <= mine["upper_new"])
-        share, room = float(inside.mean()), max(0.05, 3 * math.sqrt(prob * (1 - prob) / len(mine)))
-        state: State = "passed" if abs(share - prob) <= room else "attention"
+        share, room = float(_in_band(mine).mean()), max(0.05, 3 * math.sqrt(prob * (1 - prob) / len(mine)))
+        state: State = "passed" if share >= prob - room else "attention"
         if share < prob - max(_WORST_COVERAGE, room):
             state = "failed"
         found.append(
             Gate(
                 f"Band of {outcome}",
                 state,
-                f"Whether as many measurements of {outcome} lie in their {percent(prob)} bands as should.",
+                f"Whether enough measurements of {outcome} lie in their {percent(prob)} bands. The bands were made "
+                "from the same measurements, so that more than that share lie inside if the model is right.",
                 f"{percent(share)} of {len(mine):,} measurements inside",
-                f"{percent(prob)}, give or take {percent(room)}",
-                "" if state == "passed" else _coverage_advice(share > prob),
+                f"at least {percent(max(0.0, prob - room))}",
+                "" if state == "passed" else _COVERAGE_ADVICE,
             )
         )
     return tuple(found)
 
 
-def _coverage_advice(is_wide: bool) -> str:
-    if is_wide:
-        return "The bands are wider than the data need: look at the error model and at its prior."
-    return (
-        "Measurements scatter more, or otherwise, than the model allows: look at the patients with most outside, "
-        "at the error model (a student_t error for outliers), and at the mechanism."
-    )
+def _in_band(rows: pd.DataFrame) -> np.ndarray:
+    """Which rows ``[row]`` are, or if censored may be, in the band of a new measurement."""
+    value, censored = rows["DV"].to_numpy(float), rows["censored"].to_numpy()
+    is_low_enough = (value <= rows["upper_new"].to_numpy(float)) | (censored == BELOW)
+    is_high_enough = (value >= rows["lower_new"].to_numpy(float)) | (censored == ABOVE)
+    return is_low_enough & is_high_enough
 
 
 def error_gates(rows: pd.DataFrame) -> tuple[Gate, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from hierarchical_twin.inference.fit import Fit
@@ -15,7 +16,7 @@ from hierarchical_twin.report.page.numbers import cell
 from hierarchical_twin.report.page.patients import gather_patients
 from hierarchical_twin.report.page.population import gather_population
 from hierarchical_twin.report.page.predicted import Predicted, predict_page
-from hierarchical_twin.report.page.pseudonyms import rename_patients, rename_prediction
+from hierarchical_twin.report.page.pseudonyms import rename_patients, rename_prediction, rename_rows
 from hierarchical_twin.report.page.sections import Download, Page
 from hierarchical_twin.report.page.sensitivity import gather_sensitivity
 from hierarchical_twin.report.page.summary import gather_summary, gather_verdict, page_title
@@ -78,15 +79,12 @@ def gather_page(
 
 
 def _rename(predicted: Predicted, names: Mapping[str, str]) -> Predicted:
-    def renamed(frame: pd.DataFrame) -> pd.DataFrame:
-        if "patient" not in frame:
-            return frame
-        return frame.assign(patient=[names[str(label)] for label in frame["patient"]])
-
     measured = predicted.measured and rename_prediction(predicted.measured, names)
-    return replace(
-        predicted, measured=measured, rows=renamed(predicted.rows), curves=renamed(predicted.curves)
-    )
+    rows, curves = rename_rows(predicted.rows, names), rename_rows(predicted.curves, names)
+    if predicted.coordinate == "row":
+        # The number of a row in the table would tell the table's order of patients.
+        rows = rows.assign(place=np.arange(len(rows), dtype=float))
+    return replace(predicted, measured=measured, rows=rows, curves=curves)
 
 
 def _download(name: str, source: str, frame: pd.DataFrame) -> Download:

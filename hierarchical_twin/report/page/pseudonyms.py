@@ -1,13 +1,14 @@
 """Patients under other names: a fit and its predictions with every identifier replaced.
 
 The names are changed in the fit's labels before anything is gathered, so that tables, pictures, captions
-and verdicts can only know the new ones.
+and verdicts can only know the new ones. Patients and rows are put in the order of the new names as well: in
+the fit's order, which is that of the table, the sequence alone would tell who is who.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+import secrets
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,7 @@ import xarray as xr
 
 from hierarchical_twin.analysis.prediction import Prediction
 from hierarchical_twin.analysis.variables import labels_of, patients_of
-from hierarchical_twin.dims import PATIENT, TABLE
+from hierarchical_twin.dims import PATIENT, TABLE, observation_dim
 from hierarchical_twin.errors import DataError, Problem, nearest
 from hierarchical_twin.inference.fit import Fit
 
@@ -33,9 +34,8 @@ def choose_pseudonyms(fit: Fit, pseudonyms: Pseudonyms) -> dict[str, str]:
     ----------
     fit : Fit
     pseudonyms : True, mapping, or path
-        True numbers the patients in an order that their labels do not tell (by a hash of label and
-        data). A mapping, or a table whose first two columns are label and name, must name every patient,
-        each by another name.
+        True numbers the patients at random, otherwise each time; the key is kept nowhere. A mapping, or a
+        table whose first two columns are label and name, must name every patient, each by another name.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def choose_pseudonyms(fit: Fit, pseudonyms: Pseudonyms) -> dict[str, str]:
     """
     labels = labels_of(patients_of(fit.tree), PATIENT)
     if pseudonyms is True:
-        return _numbered(labels, str(fit.attributes.get("data_hash", "")))
+        return _numbered(labels)
     where = "pseudonyms"
     if isinstance(pseudonyms, str | Path):
         where = str(pseudonyms)
@@ -56,30 +56,55 @@ def choose_pseudonyms(fit: Fit, pseudonyms: Pseudonyms) -> dict[str, str]:
 
 
 def rename_patients(fit: Fit, names: Mapping[str, str]) -> Fit:
-    """The same fit with patients under other names; what may name them in free text is left out."""
+    """The same fit with patients under other names and in their order; free text that may name them is left out."""
     kept = {name: group for name, group in fit.tree.children.items() if name != TABLE}
     groups = {name: _rename(group.to_dataset(), names) for name, group in kept.items()}
-    tree = xr.DataTree.from_dict(groups)
+    orders = _orders(groups.values())
+    tree = xr.DataTree.from_dict({name: _ordered(group, orders) for name, group in groups.items()})
     report = str(fit.tree.attrs.get("data_report", ""))
     tree.attrs = {**fit.tree.attrs, "data_report": _without_names(report)}
     return Fit(tree)
 
 
 def rename_prediction(prediction: Prediction, names: Mapping[str, str]) -> Prediction:
-    """The same prediction with patients under other names."""
-    rows = prediction.rows.assign(patient=[names[str(label)] for label in prediction.rows["patient"]])
-    people = prediction.patients.assign(
-        patient=[names[str(label)] for label in prediction.patients["patient"]]
+    """The same prediction with patients under other names and in their order."""
+    rows, people = _with_names(prediction.rows, names), _with_names(prediction.patients, names)
+    place = np.argsort(people["patient"].to_numpy(str), kind="stable")
+    renamed = replace(
+        prediction,
+        rows=rows,
+        patients=people.iloc[place].reset_index(drop=True),
+        parameters={name: values[:, place] for name, values in prediction.parameters.items()},
     )
-    return replace(prediction, rows=rows, patients=people)
+    return renamed.take(_row_order(rows))
 
 
-def _numbered(labels: tuple[str, ...], salt: str) -> dict[str, str]:
-    def rank(label: str) -> str:
-        return hashlib.sha256(f"{salt}\0{label}".encode()).hexdigest()
+def rename_rows(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """The same rows (patient, outcome, ...) with patients under other names and in their order.
 
-    width = len(str(len(labels)))
-    return {label: f"P{place:0{width}d}" for place, label in enumerate(sorted(labels, key=rank), start=1)}
+    Outcomes stay in the order they are first met in, and the rows of one patient in theirs.
+    """
+    if "patient" not in frame:
+        return frame
+    renamed = _with_names(frame, names)
+    return renamed.iloc[_row_order(renamed)].reset_index(drop=True)
+
+
+def _with_names(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    return frame.assign(patient=[names[str(label)] for label in frame["patient"]])
+
+
+def _row_order(rows: pd.DataFrame) -> np.ndarray:
+    outcome, _ = pd.factorize(rows["outcome"])
+    return np.lexsort((rows["patient"].to_numpy(str), outcome))
+
+
+def _numbered(labels: tuple[str, ...]) -> dict[str, str]:
+    # Neither a hash nor a seeded shuffle: whoever guesses the labels could compute those again.
+    mixed = list(labels)
+    secrets.SystemRandom().shuffle(mixed)
+    width = len(str(len(mixed)))
+    return {label: f"P{place:0{width}d}" for place, label in enumerate(mixed, start=1)}
 
 
 def _read_names(path: Path) -> dict[str, str]:
@@ -122,6 +147,23 @@ def _rename(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
             renamed = [names[str(label)] for label in values.values.tolist()]
             changed[key] = (values.dims, np.array(renamed, dtype=str))
     return dataset.assign_coords(changed)
+
+
+def _orders(groups: Iterable[xr.Dataset]) -> dict[Hashable, np.ndarray]:
+    """Of the patients, and of the observed rows of each outcome: places in the order of the patients' names."""
+    orders: dict[Hashable, np.ndarray] = {}
+    for group in groups:
+        for name, values in group.coords.items():
+            prefix, _, outcome = str(name).partition("_")
+            if prefix == PATIENT and values.dims in ((PATIENT,), (observation_dim(outcome),)):
+                orders.setdefault(values.dims[0], np.argsort(values.values, kind="stable"))
+    return orders
+
+
+def _ordered(dataset: xr.Dataset, orders: Mapping[Hashable, np.ndarray]) -> xr.Dataset:
+    """A group with its rows and patients in order; one that lists patients otherwise is sorted by itself."""
+    own = {**orders, **_orders([dataset])}
+    return dataset.isel({dim: own[dim] for dim in dataset.dims if dim in own})
 
 
 def _without_names(report: str) -> str:

@@ -38,8 +38,8 @@ def write_report(
     prob : float
         Probability inside every interval and band.
     pseudonyms : True, mapping, or path, optional
-        Patients under other names: numbered (True), or as a mapping or a CSV file (patient, pseudonym) says.
-        No label of the fit is then in the page.
+        Patients under other names: numbered at random (True), or as a mapping or a CSV file (patient,
+        pseudonym) says. No label of the fit is then in the page, and patients are in the order of their new names.
     overwrite : bool
         Replace a file that exists.
     announce : callable, optional
