@@ -24,6 +24,7 @@ GROUPS = {
     "observed_data",
     "no_pooling",
     "constant_data",
+    "table",
     "adaptation",
 }
 ATTRIBUTES = {
