@@ -230,6 +230,7 @@ def _changed(
     """The rows under a scenario; a dose of 0 or no cell stays as it is."""
     known = [str(name) for name in frames[0].columns]
     refused = {spec.patient.column, *spec.where, *(words.column for words in spec.observations.values())}
+    refused |= set() if spec.time is None else {spec.time.column}
     free = [name for name in known if name not in refused]
     wrong = [name for name in scenario if name not in free]
     if wrong:

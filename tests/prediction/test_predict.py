@@ -228,6 +228,7 @@ def test_a_fit_of_summaries_predicts_new_patients_only(tmp_path):
         ({"rows": pd.DataFrame({"id": ["new"], "t": [1.0], "site": ["s1"]})}, "missing age"),
         ({"scenario": {"agee": 3.0}}, "did you mean 'age'"),
         ({"scenario": {"y": 3.0}}, "doses, inputs or covariates"),
+        ({"scenario": {"t": 3.0}}, "doses, inputs or covariates"),
         ({"draws": 0}, "a whole number from 1"),
         ({"rows": "nowhere.csv"}, "no file at this path"),
     ],
