@@ -72,11 +72,33 @@ def leave_one_out(log_likelihood: np.ndarray) -> Scores:
     Pareto-smoothed importance sampling (Vehtari, Gelman and Gabry 2017, doi:10.1007/s11222-016-9696-4),
     by ArviZ. Autocorrelation of the draws enters the Monte Carlo error and the length of the tail.
     """
+    chains, length, units = log_likelihood.shape
+    flat = np.moveaxis(log_likelihood, 2, 0).reshape(units, -1)
+    log_weights, k_hat = smooth_weights(log_likelihood)
+    elpd, mcse = _weighted(flat, log_weights, relative_efficiency(log_likelihood))
+    lpd = logsumexp(flat, axis=1) - math.log(flat.shape[1])
+    return Scores(elpd, lpd, mcse, k_hat, k_hat_limit(chains * length))
+
+
+def smooth_weights(log_likelihood: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights that make draws which saw every unit draws which did not see one of them.
+
+    Parameters
+    ----------
+    log_likelihood : ndarray, shape [chain, draw, unit]
+
+    Returns
+    -------
+    ndarray, shape [unit, draw]
+        Logs of Pareto-smoothed weights that sum to 1.
+    ndarray, shape [unit]
+        k-hat: minus infinity where weights do not vary, infinite where one draw has all the weight, NaN
+        where there are too few draws to tell.
+    """
     # Here and not above: it takes a second to import, and a fit must open faster.
     from arviz_stats.base import array_stats
 
-    chains, length, units = log_likelihood.shape
-    flat = np.moveaxis(log_likelihood, 2, 0).reshape(units, -1)
+    flat = np.moveaxis(log_likelihood, 2, 0).reshape(log_likelihood.shape[2], -1)
     efficiency = relative_efficiency(log_likelihood)
     # Weights that do not vary have no tail to smooth.
     is_even = np.ptp(flat, axis=1) < 1e-10
@@ -84,13 +106,13 @@ def leave_one_out(log_likelihood: np.ndarray) -> Scores:
     k_hat = np.where(is_even, -np.inf, np.nan)
     for unit in np.flatnonzero(~is_even & np.isfinite(flat).all(axis=1)):
         if flat.shape[1] >= _FEWEST_DRAWS:
-            smoothed, k_hat[unit] = array_stats.psislw(flat[unit], r_eff=efficiency[unit])
+            with np.errstate(all="ignore"):
+                smoothed, shape = array_stats.psislw(flat[unit], r_eff=efficiency[unit])
+            k_hat[unit] = np.inf if np.isnan(shape) else shape
         else:
             smoothed = -flat[unit]
         log_weights[unit] = smoothed - logsumexp(smoothed)
-    elpd, mcse = _weighted(flat, log_weights, efficiency)
-    lpd = logsumexp(flat, axis=1) - math.log(flat.shape[1])
-    return Scores(elpd, lpd, mcse, k_hat, k_hat_limit(chains * length))
+    return log_weights, k_hat
 
 
 def held_out(log_likelihood: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

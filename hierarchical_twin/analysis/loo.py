@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 from scipy.special import logsumexp
 
-from hierarchical_twin.analysis.convergence import convergence, is_assessable
+from hierarchical_twin.analysis.left_out import k_hat_limit, smooth_weights
 from hierarchical_twin.analysis.residuals import row_uniforms
 from hierarchical_twin.dims import (
     CHAIN,
@@ -31,7 +31,6 @@ NOTE = (
     "It says how well gaps in known patients are filled, and nothing about new patients; for those, "
     "compare fits by leave-one-patient-out."
 )
-_ROW_DIM = "row"
 _NUMBERS_AT_ONCE = 4_000_000  # rows are taken a block at a time, so that memory stays bounded
 
 
@@ -123,7 +122,7 @@ def leave_one_observation_out(tree: xr.DataTree) -> LeaveOneOut:
     likelihood = tree[LOG_LIKELIHOOD].to_dataset()
     draws = likelihood.sizes[CHAIN] * likelihood.sizes[DRAW]
     frames = list(_outcome_frames(tree, likelihood))
-    return LeaveOneOut(pd.concat(frames, ignore_index=True), k_limit=min(1 - 1 / np.log10(draws), 0.7))
+    return LeaveOneOut(pd.concat(frames, ignore_index=True), k_limit=k_hat_limit(draws))
 
 
 def _outcome_frames(tree: xr.DataTree, likelihood: xr.Dataset) -> Iterator[pd.DataFrame]:
@@ -146,7 +145,8 @@ def _left_out(
     rows: pd.DataFrame, log_likelihood: np.ndarray, replicated: np.ndarray, uniform: np.ndarray
 ) -> pd.DataFrame:
     """Some rows with their leave-one-out numbers, from ``[chain, draw, row]``."""
-    log_weights, k_hat = _smoothed(log_likelihood)
+    log_weights, k_hat = smooth_weights(log_likelihood)
+    log_weights = log_weights.T
     flat = log_likelihood.reshape(-1, len(rows))
     elpd = logsumexp(log_weights + flat, axis=0)
     density = logsumexp(flat, axis=0) - np.log(len(flat))
@@ -163,33 +163,6 @@ def observed_rows(observed: xr.Dataset, outcome: str) -> pd.DataFrame:
         told[word] = observed[name].values if name in observed.coords else np.full(len(values), missing)
     frame = pd.DataFrame(told).assign(DV=values)
     return frame.loc[:, ["patient", "outcome", "time", "row", "DV", "censored"]]
-
-
-def _smoothed(log_likelihood: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Smoothed log weights ``[draw, row]``, summing to 1, and k-hat ``[row]``, from ``[chain, draw, row]``."""
-    # Imported here: it takes longer than opening a fit may.
-    import arviz_stats  # noqa: F401  (registers the accessor)
-
-    chains, length, rows = log_likelihood.shape
-    weights = np.full((chains * length, rows), -np.log(chains * length))
-    k_hat = np.full(rows, -np.inf)
-    # Of a censored row that is beyond its limit for certain, the likelihood is 1 in every draw: no draw weighs more.
-    varies = is_assessable(np.moveaxis(log_likelihood, 2, 0))
-    if not varies.any():
-        return weights, k_hat
-    values = log_likelihood[:, :, varies]
-    with np.errstate(all="ignore"):
-        ess = convergence(np.exp(values - values.max(axis=(0, 1)))).ess_bulk
-        share = np.mean(ess[np.isfinite(ess)]) if np.isfinite(ess).any() else chains * length
-        labelled = xr.DataArray(values, dims=(CHAIN, DRAW, _ROW_DIM))  # `psislw` turns the sign itself
-        found, shape = labelled.azstats.psislw(
-            r_eff=float(np.clip(share / (chains * length), 0.01, 1)), dim=[CHAIN, DRAW]
-        )
-    raw = found.transpose(CHAIN, DRAW, _ROW_DIM).values.reshape(chains * length, -1)
-    weights[:, varies] = raw - logsumexp(raw, axis=0)
-    # No shape can be found where one draw has all the weight.
-    k_hat[varies] = np.where(np.isnan(shape.values), np.inf, shape.values)
-    return weights, k_hat
 
 
 def _weighted_transform(

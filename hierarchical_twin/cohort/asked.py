@@ -15,7 +15,8 @@ import pandas as pd
 
 from hierarchical_twin.cohort.admit import Asked
 from hierarchical_twin.cohort.cohort import Cohort
-from hierarchical_twin.cohort.columns import accepted_values, as_text, read_numbers
+from hierarchical_twin.cohort.columns import accepted_values, as_text, is_filled, read_numbers, read_words
+from hierarchical_twin.cohort.inputs import coordinate_of
 from hierarchical_twin.cohort.needs import needs_of
 from hierarchical_twin.cohort.observations import apply_limits
 from hierarchical_twin.cohort.read import read_opened
@@ -140,7 +141,7 @@ def _superseded(history: pd.DataFrame, asked: pd.DataFrame, spec: Spec) -> tuple
     for column in map(str, history.columns):
         if column in _kept_columns(spec) or column in doses:
             continue
-        _blank(history, column, labels.isin(own[_is_filled(asked[column])]))
+        _blank(history, column, labels.isin(own[is_filled(asked[column])]))
     if spec.doses is not None and spec.doses.time is not None:
         return _with_one_dose((history, asked), (labels, own), doses)
     amount = None if spec.doses is None else spec.doses.amount
@@ -166,7 +167,7 @@ def _with_one_dose(
         known = {**old, **new}
         for frame, own, is_kept in (
             (history, labels[0], np.zeros(len(history), dtype=bool)),
-            (asked, labels[1], _is_filled(asked[column])),
+            (asked, labels[1], is_filled(asked[column])),
         ):
             found = own.map(known).astype(object)
             frame[column] = frame[column].astype(object).where(is_kept | found.isna().to_numpy(), found)
@@ -175,7 +176,7 @@ def _with_one_dose(
 
 def _first_filled(cells: pd.Series, labels: pd.Series) -> dict[str, Any]:
     """Patient to the first cell that says something."""
-    filled = _is_filled(cells)
+    filled = is_filled(cells)
     return dict(zip(labels[filled][::-1], cells[filled][::-1], strict=True))
 
 
@@ -212,11 +213,7 @@ def _dose_columns(spec: Spec) -> tuple[str, ...]:
 
 
 def _labels(frame: pd.DataFrame, spec: Spec) -> pd.Series:
-    return pd.Series([as_text(cell) for cell in frame[spec.patient.column]], index=frame.index, dtype=object)
-
-
-def _is_filled(cells: pd.Series) -> np.ndarray:
-    return np.array([as_text(cell) is not None for cell in cells], dtype=bool)
+    return read_words(frame[spec.patient.column])
 
 
 def _blank(frame: pd.DataFrame, column: str, rows: pd.Series) -> None:
@@ -265,18 +262,18 @@ def without_limits(spec: Spec) -> Spec:
 
 def _along(spec: Spec) -> str:
     """Column of time, or of the coordinate that stands in its place."""
-    mechanism = MECHANISMS[spec.mechanism.name]
-    if mechanism.has_time and spec.time is not None:
-        return spec.time.column
-    coordinates = (name for name, words in mechanism.inputs.items() if words.kind == "coordinate")
-    return spec.inputs[next(coordinates)].column
+    coordinate = coordinate_of(spec)
+    if coordinate is not None:
+        return spec.inputs[coordinate].column
+    assert spec.time is not None  # a mechanism with time has a column of it
+    return spec.time.column
 
 
 def _refuse_without_place(asked: Table, spec: Spec, frame: pd.DataFrame, origin: np.ndarray) -> None:
     """Every asked row that is no dose has a time (or coordinate) at which the model can say something."""
     column, mechanism = _along(spec), MECHANISMS[spec.mechanism.name]
     where = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    is_word = _is_filled(frame[column]) & np.isnan(where)
+    is_word = is_filled(frame[column]) & np.isnan(where)
     is_dose = _gives_dose(frame, spec)
     starts = 0.0 if mechanism.starts_at_zero or not mechanism.has_time else -np.inf
     # A word where a number should be is told by the reader.

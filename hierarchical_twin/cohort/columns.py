@@ -56,6 +56,16 @@ def as_text(value: Any) -> str | None:
     return None if is_missing(text) else text
 
 
+def read_words(cells: pd.Series) -> pd.Series:
+    """The word each cell stands for, None where missing; same index."""
+    return pd.Series([as_text(cell) for cell in cells], index=cells.index, dtype=object)
+
+
+def is_filled(cells: pd.Series) -> np.ndarray:
+    """Which cells say something; bool, shape [row]."""
+    return np.array([as_text(cell) is not None for cell in cells], dtype=bool)
+
+
 def as_number(text: str) -> float | None:
     """The finite number a word spells, or None."""
     try:

@@ -1,10 +1,13 @@
-"""Inputs measured over time, such as insulin, and their value at any moment."""
+"""Inputs: those measured over time, such as insulin, at any moment; and the one that stands for time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from hierarchical_twin.mechanisms.table import MECHANISMS
+from hierarchical_twin.spec.schema import Spec
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,13 @@ def _last_at_or_before(
     seen = np.empty(len(order), dtype=np.int64)
     seen[order] = np.cumsum(~is_asked[order]) - 1
     return seen[len(time) :]
+
+
+def coordinate_of(spec: Spec) -> str | None:
+    """The input that stands in the place of time, such as a concentration; None where there is time."""
+    mechanism = MECHANISMS[spec.mechanism.name]
+    names = [name for name, words in mechanism.inputs.items() if words.kind == "coordinate"]
+    return names[0] if names and not mechanism.has_time else None
 
 
 def gather_samples(

@@ -23,7 +23,7 @@ from hierarchical_twin.cohort.designs import (
     repeat_designs,
 )
 from hierarchical_twin.cohort.events import DoseEvents
-from hierarchical_twin.cohort.inputs import Samples
+from hierarchical_twin.cohort.inputs import Samples, coordinate_of
 from hierarchical_twin.cohort.needs import needs_of
 from hierarchical_twin.cohort.observations import Measured, is_censorable
 from hierarchical_twin.cohort.selection import Selection
@@ -124,15 +124,8 @@ def _uses(spec: Spec, selection: Selection, outcome: Measured, events: DoseEvent
     return Uses(patient[at], key, at)
 
 
-def _coordinate(spec: Spec) -> str | None:
-    """The input that stands in the place of time, for a mechanism without time."""
-    mechanism = MECHANISMS[spec.mechanism.name]
-    names = [name for name, words in mechanism.inputs.items() if words.kind == "coordinate"]
-    return names[0] if names and not mechanism.has_time else None
-
-
 def _keys(spec: Spec, selection: Selection) -> np.ndarray:
-    name = _coordinate(spec)
+    name = coordinate_of(spec)
     return selection.rows.time if name is None else selection.rows.inputs[name]
 
 
@@ -166,7 +159,7 @@ def _exposure(
     if MECHANISMS[spec.mechanism.name].has_time:
         build.add(TIME, records.pad(records.key), PATIENT, TIME)
     along: dict[str, np.ndarray] = {}
-    coordinate = _coordinate(spec)
+    coordinate = coordinate_of(spec)
     if coordinate is not None:
         along[coordinate] = records.pad(records.key)
     for samples in series:

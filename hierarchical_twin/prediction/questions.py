@@ -16,7 +16,8 @@ import pandas as pd
 from hierarchical_twin.analysis.prediction import Prediction
 from hierarchical_twin.cohort import Cohort
 from hierarchical_twin.cohort.asked import asked_at
-from hierarchical_twin.cohort.columns import accepted_values, as_number, as_text
+from hierarchical_twin.cohort.columns import accepted_values, as_number, as_text, is_filled, read_words
+from hierarchical_twin.cohort.inputs import coordinate_of
 from hierarchical_twin.cohort.needs import needs_of
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.mechanisms.table import MECHANISMS
@@ -105,10 +106,10 @@ def _facts(spec: Spec, cohort: Cohort, patients: tuple[str, ...]) -> pd.DataFram
     filters = {column for observed in spec.observations.values() for column in observed.where}
     columns = [need.column for need in needs_of(spec) if need.key.startswith(words)]
     columns = [column for column in dict.fromkeys(columns) if column not in {*spec.where, *filters}]
-    labels = _labels(spec, cohort)
+    labels = read_words(cohort.table[spec.patient.column])
     found = {}
     for column in columns:
-        filled = _filled(cohort.table[column])
+        filled = is_filled(cohort.table[column])
         first = cohort.table[column][filled].groupby(labels[filled]).first()
         found[column] = first.reindex(patients).astype(object)
     return pd.DataFrame(found, index=pd.Index(patients))
@@ -116,7 +117,7 @@ def _facts(spec: Spec, cohort: Cohort, patients: tuple[str, ...]) -> pd.DataFram
 
 def _given_rows(spec: Spec, cohort: Cohort, names: dict[str, str]) -> pd.DataFrame:
     """Rows that dose a patient or sample an input of theirs, under a newcomer's name."""
-    labels, table = _labels(spec, cohort), cohort.table
+    labels, table = read_words(cohort.table[spec.patient.column]), cohort.table
     given = pd.Series(False, index=table.index)
     if spec.doses is not None and spec.doses.time is None:
         for word in (spec.doses.amount, spec.doses.event):
@@ -124,20 +125,12 @@ def _given_rows(spec: Spec, cohort: Cohort, names: dict[str, str]) -> pd.DataFra
                 given |= pd.Series([(as_number(as_text(cell) or "") or 0) != 0 for cell in table[word]])
     for name, words in MECHANISMS[spec.mechanism.name].inputs.items():
         if words.kind == "series" and name in spec.inputs:
-            given |= _filled(table[spec.inputs[name].column])
+            given |= is_filled(table[spec.inputs[name].column])
     rows = table[given & labels.isin(set(names))].astype(object)
     rows[spec.patient.column] = labels[rows.index].map(names)
     for words in spec.observations.values():
         rows[words.column] = None
     return rows
-
-
-def _labels(spec: Spec, cohort: Cohort) -> pd.Series:
-    return pd.Series([as_text(cell) for cell in cohort.table[spec.patient.column]], dtype=object)
-
-
-def _filled(cells: pd.Series) -> pd.Series:
-    return pd.Series([as_text(cell) is not None for cell in cells], index=cells.index, dtype=bool)
 
 
 def _new_names(known: Sequence[str], count: int) -> tuple[str, ...]:
@@ -146,14 +139,6 @@ def _new_names(known: Sequence[str], count: int) -> tuple[str, ...]:
     while any(label.startswith(word) for label in known):
         word = f"another {word}"
     return tuple(f"{word} {number + 1}" for number in range(count))
-
-
-def coordinate_of(spec: Spec) -> str | None:
-    """The input that stands in the place of time, or None where there is time."""
-    mechanism = MECHANISMS[spec.mechanism.name]
-    if mechanism.has_time:
-        return None
-    return next(name for name, words in mechanism.inputs.items() if words.kind == "coordinate")
 
 
 def _last_place(spec: Spec, cohort: Cohort) -> float:

@@ -16,13 +16,14 @@ from hierarchical_twin.analysis.intervals import DEFAULT_PROB
 from hierarchical_twin.analysis.prediction import Prediction
 from hierarchical_twin.analysis.statements import Chance, Statement, along_chains, count_true, read_statement
 from hierarchical_twin.analysis.variables import population_variables, posterior_of
+from hierarchical_twin.cohort.inputs import coordinate_of
 from hierarchical_twin.dims import CHAIN, DRAW, PATIENT
 from hierarchical_twin.errors import DataError, Problem, SamplingError, SpecError, nearest
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.inference.label import variable_units
 from hierarchical_twin.prediction.predict import predict
-from hierarchical_twin.prediction.questions import Question, ask, coordinate_of
+from hierarchical_twin.prediction.questions import Question, ask
 from hierarchical_twin.prediction.source import model_of, own_patients
 from hierarchical_twin.spec.conversion import unit_factor
 from hierarchical_twin.spec.schema import Spec

@@ -13,6 +13,7 @@ from hierarchical_twin.analysis.prediction import Prediction
 from hierarchical_twin.analysis.same_data import listed
 from hierarchical_twin.analysis.statements import Chance, Statement, read_statement
 from hierarchical_twin.analysis.variables import posterior_of
+from hierarchical_twin.cohort.inputs import coordinate_of
 from hierarchical_twin.cohort.needs import needs_of
 from hierarchical_twin.dims import CHAIN, PATIENT
 from hierarchical_twin.errors import DataError, Problem, SamplingError, nearest
@@ -23,7 +24,7 @@ from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.prediction.dial import Bodies, make_dial, response
 from hierarchical_twin.prediction.given import draw_places, population_of
 from hierarchical_twin.prediction.predict import DRAWS, predict
-from hierarchical_twin.prediction.questions import ask, coordinate_of
+from hierarchical_twin.prediction.questions import ask
 from hierarchical_twin.prediction.source import model_of, own_patients
 from hierarchical_twin.prediction.statements import NEW_PATIENT, chance_of, settle_statements
 from hierarchical_twin.spec.schema import Spec

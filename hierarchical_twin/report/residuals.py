@@ -23,6 +23,7 @@ from hierarchical_twin.report.style import (
     calm,
     log_axis,
     new_figure,
+    spans_decades,
     with_unit,
 )
 
@@ -33,7 +34,6 @@ _NORMAL_MIDDLE = 1.96
 _MOST_POINTS, _TAIL_POINTS, _MOST_STEPS = 800, 40, 200
 _TREND_ROWS, _MOST_TREND_BINS = 15, 10
 _SIMULATED_NUMBERS = 1e7
-_SEVERAL_DECADES = 30.0
 _IN_SAMPLE = (
     " These rows took part in the fit, so that PIT is drawn to 0.5 and the line goes below, then above, "
     "even for a model that is right."
@@ -210,7 +210,7 @@ def _draw_residuals(axes: Axes, rows: pd.DataFrame, residual: str, across: str) 
     axes.set_ylim(-reach, reach)
     calm(axes)
     positive = x[usable]
-    if positive.min() > 0 and positive.max() > _SEVERAL_DECADES * positive.min():
+    if spans_decades(positive.min(), positive.max()):
         log_axis(axes, "x")
 
 

@@ -34,6 +34,7 @@ _CHARACTERS_PER_INCH = 16.5
 
 
 _MOST_SHOWN = 2_000
+_SEVERAL_DECADES = 30.0
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,11 @@ def with_unit(name: str, unit: str) -> str:
     """A label and its unit: ``volume (cm³)``; nothing for a pure number."""
     pretty = unit.replace("^2", "²").replace("^3", "³").replace("**2", "²").replace("**3", "³")
     return name if pretty in ("", "1") else f"{name} ({pretty})"
+
+
+def spans_decades(lowest: float, highest: float) -> bool:
+    """Whether positive values range so far that only a logarithmic axis spreads them."""
+    return lowest > 0 and highest > _SEVERAL_DECADES * lowest
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"]) -> None:

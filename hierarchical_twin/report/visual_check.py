@@ -23,6 +23,7 @@ from hierarchical_twin.report.style import (
     log_axis,
     new_figure,
     share_labels,
+    spans_decades,
     with_unit,
 )
 
@@ -31,7 +32,6 @@ _MOST_COLUMNS = 3
 _PANEL_WIDTH, _PANEL_HEIGHT, _FRACTION_HEIGHT, _FRAME = 3.4, 2.7, 1.2, 1.75
 _NARROWEST = 7.4  # room for the legend
 _MOST_POINTS = 1_000
-_SEVERAL_DECADES = 30.0
 _WHISKER = 0.012
 _ALARM = "#B00020"
 
@@ -179,7 +179,7 @@ def _scale(grid: np.ndarray, rows_each: int, check: VisualCheck, is_log: bool) -
             log_axis(grid[line, 0], "y")
     along = check.points["coordinate"].to_numpy()
     # Concentrations run over decades; bins are then spread only on a log axis.
-    if along.min() > 0 and along.max() / along.min() > _SEVERAL_DECADES and check.coordinate != "time":
+    if check.coordinate != "time" and spans_decades(along.min(), along.max()):
         log_axis(grid.flat[0], "x")
 
 

@@ -19,13 +19,13 @@ from hierarchical_twin.report.page.check_pictures import (
     sampler_pictures,
     visual_picture,
 )
+from hierarchical_twin.report.page.gates import LEVEL
 from hierarchical_twin.report.page.numbers import percent, plain
 from hierarchical_twin.report.page.predicted import Predicted
 from hierarchical_twin.report.page.sections import Absent, ChecksSection, Gate, State
 
 _BANDS = 0.95  # the field's habit for visual predictive checks
 _MOST_LEFT_OUT = 5_000
-_LEVEL = 0.01
 _DESIGNS_DIFFER = 0.1
 _MOST_DECISIVE = 0.15  # with a handful of measurements each, some always are
 
@@ -81,7 +81,7 @@ def visual_gate(check: VisualCheck) -> Gate:
     """Whether more percentiles are outside their bands than in nearly all of the simulated trials."""
     total, outside = len(check.percentiles), check.outside
     state: State = "passed"
-    if check.tail_probability < _LEVEL:
+    if check.tail_probability < LEVEL:
         state = "failed" if outside > total / 2 else "attention"
     elif check.without_band or outside > total / 2:
         # Percentiles that move together can all be outside in one trial in twenty.
@@ -99,13 +99,13 @@ def visual_gate(check: VisualCheck) -> Gate:
         f"Whether the 5th, 50th and 95th percentiles of {check.outcome}, bin by bin, are like those of "
         f"{check.draws:,} simulated trials of new patients.",
         found,
-        f"so many or more in at least {percent(_LEVEL)} of the simulated trials",
+        f"so many or more in at least {percent(LEVEL)} of the simulated trials",
         "" if state == "passed" else _visual_advice(check),
     )
 
 
 def _visual_advice(check: VisualCheck) -> str:
-    if check.without_band and not check.tail_probability < _LEVEL:
+    if check.without_band and not check.tail_probability < LEVEL:
         return (
             "Values are not numbers in some bins: look at what the mechanism does there, and at its priors."
         )
@@ -121,7 +121,7 @@ def _statistics_gates(measured: Prediction) -> Iterator[Gate]:
     """Of each outcome: whether replicated data have its mean, SD, extremes and last values."""
     found = check_statistics(measured)
     for outcome, lines in found.groupby("outcome", sort=False):
-        words = sorted({str(word) for word in lines.loc[lines["two_sided"] < _LEVEL, "statistic"]})
+        words = sorted({str(word) for word in lines.loc[lines["two_sided"] < LEVEL, "statistic"]})
         state: State = "attention" if words else "passed"
         known = list(dict.fromkeys(lines["statistic"]))
         told = f"{', '.join(words)} not reproduced" if words else f"all {len(known)} reproduced"
@@ -131,7 +131,7 @@ def _statistics_gates(measured: Prediction) -> Iterator[Gate]:
             state,
             f"Whether replicated measurements have the {', '.join(known)} of the real ones.",
             told,
-            f"two-sided tail probabilities of at least {_LEVEL:g}",
+            f"two-sided tail probabilities of at least {LEVEL:g}",
             advice if words else "",
         )
 

@@ -27,7 +27,8 @@ _SAMPLER = {
     "integrals": "Whether integrating the patients' effects out kept the posterior.",
 }
 _LIGHTS: dict[bool | None, State] = {True: "passed", False: "failed", None: "unknown"}
-_LEVEL = 0.01
+LEVEL = 0.01
+"""Tail probability below which a check asks to be read."""
 _FEWEST_ROWS = 8
 _MOST_SHRINKAGE = 0.5
 _WORST_COVERAGE = 0.25
@@ -141,7 +142,7 @@ def _npde_gate(outcome: str, values: np.ndarray) -> list[Gate]:
     )
     p = min(1.0, 3 * min(tests))
     is_far = abs(mean) > 0.5 or not 0.6 < sd < 1.6
-    state: State = "passed" if p >= _LEVEL else "failed" if is_far else "attention"
+    state: State = "passed" if p >= LEVEL else "failed" if is_far else "attention"
     return [
         Gate(
             f"NPDE of {outcome}",
@@ -149,7 +150,7 @@ def _npde_gate(outcome: str, values: np.ndarray) -> list[Gate]:
             "Whether measurements, seen against other patients simulated from the model and decorrelated within a "
             "patient, are standard normal: mean, variance and shape tested together.",
             f"mean {plain(mean, 2)}, SD {plain(sd, 2)}, {_p(p)}",
-            f"mean 0, SD 1, p at least {_LEVEL:g}",
+            f"mean 0, SD 1, p at least {LEVEL:g}",
             "" if state == "passed" else _npde_advice(mean, sd, tests),
         )
     ]
@@ -182,7 +183,7 @@ def _trend_gate(outcome: str, rows: pd.DataFrame) -> list[Gate]:
         return []
     found = stats.kruskal(*groups)
     share = (float(found.statistic) - len(groups) + 1) / max(1, sum(map(len, groups)) - len(groups))
-    is_off = found.pvalue < _LEVEL and share > _NOTICEABLE
+    is_off = found.pvalue < LEVEL and share > _NOTICEABLE
     means = [float(group.mean()) for group in groups]
     signs = "".join("+" if mean > 0 else "−" for mean in means)
     advice = (
@@ -195,7 +196,7 @@ def _trend_gate(outcome: str, rows: pd.DataFrame) -> list[Gate]:
             "attention" if is_off else "passed",
             f"Whether weighted residuals are off in any of {len(groups)} parts of the record (rank test).",
             f"{_p(float(found.pvalue))}, {percent(max(0.0, share))} of their variation is between the parts",
-            f"p at least {_LEVEL:g}, or at most {percent(_NOTICEABLE)}",
+            f"p at least {LEVEL:g}, or at most {percent(_NOTICEABLE)}",
             advice if is_off else "",
         )
     ]
