@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,22 @@ from hierarchical_twin.prediction.statements import probability
 def fit(fitted) -> ht.Fit:
     """The fit behind the commands."""
     return ht.open_fit(fitted.folder / "fit.nc")
+
+
+@pytest.fixture(scope="module")
+def dosed(tmp_path_factory) -> Path:
+    """The folder of a fit of four samples' viability at four concentrations, with a covariate."""
+    folder = tmp_path_factory.mktemp("dosed")
+    rows = [
+        f"s{number},{dose},{half / (half + dose) + 0.03 * (-1) ** (number + place):.4f},{number % 2},fludarabine"
+        for number, half in enumerate([1.0, 3.0, 2.0, 6.0])
+        for place, dose in enumerate([0.2, 1, 5, 25])
+    ]
+    table = folder / "cells.csv"
+    table.write_text("\n".join(["id,conc_uM,viability,tp53,drug", *rows]), encoding="utf-8")
+    short = ("--chains", 2, "--draws", 50, "--warmup", 100, "--seed", 1, "--device", "cpu")
+    assert run("fit", "apoptosis_threshold", table, "--out", folder / "fit", *short).code in (0, 3)
+    return folder / "fit"
 
 
 def same(path, expected: pd.DataFrame) -> None:
@@ -70,20 +88,21 @@ def test_a_table_of_rows_and_every_draw(fitted, fit, tmp_path):
     assert table["replicate"].to_numpy().reshape(30, 2) == pytest.approx(found.replicates)
 
 
-def test_scenarios(fitted, fit, tmp_path):
+def test_scenarios(dosed, tmp_path):
     table, path = tmp_path / "scenarios.csv", tmp_path / "out.csv"
-    table.write_text("scenario,time_d\nlater,9\n", encoding="utf-8")
-    said = run("predict", fitted.folder, "--scenario", table, "--out", path)
+    table.write_text("scenario,tp53\nmutated,1\n", encoding="utf-8")
+    said = run("predict", dosed, "--scenario", table, "--out", path)
     assert said.code == 0, said.err
-    same(path, compare_scenarios(fit, {"later": {"time_d": 9}}))
-    line = refused("predict", fitted.folder, "--scenario", table, "--draws-out", tmp_path / "d.csv")[0]
+    same(path, compare_scenarios(ht.open_fit(dosed / "fit.nc"), {"mutated": {"tp53": 1}}))
+    line = refused("predict", dosed, "--scenario", table, "--draws-out", tmp_path / "d.csv")[0]
     assert "--draws-out beside --scenario" in line
 
 
-def test_set_a_column(fitted, fit, tmp_path):
+def test_set_a_column(dosed, tmp_path):
     path = tmp_path / "out.csv"
-    assert run("predict", fitted.folder, "--set", "time_d=9", "--out", path).code == 0
-    same(path, ht.predict(fit, scenario={"time_d": 9}).table())
+    assert run("predict", dosed, "--set", "tp53=1", "--out", path).code == 0
+    same(path, ht.predict(ht.open_fit(dosed / "fit.nc"), scenario={"tp53": 1}).table())
+    assert "did you mean 'tp53'?" in refused("predict", dosed, "--set", "tp35=1")[0]
 
 
 def test_probabilities(fitted, fit, tmp_path):
@@ -113,7 +132,7 @@ def test_the_priors_alone(six, tmp_path):
         (("predict", "--prob", 90), "prob"),
         (("predict", "--draws", 0), "draws"),
         (("predict", "--set", "time_d"), "COLUMN=VALUE"),
-        (("predict", "--set", "tim_d=3"), "did you mean 'time_d'?"),
+        (("predict", "--set", "time_d=3"), "this spec reads none"),
         (("predict", "--rows", "nowhere.csv"), "nowhere.csv"),
         (("predict", "--scenario", "nowhere.csv"), "nowhere.csv"),
         (("predict", "--draws-out", "draws.xlsx", "--draws", 5), ".csv"),
@@ -132,18 +151,9 @@ def test_what_is_refused(fitted, words, told, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dose_on_the_command_line(tmp_path):
+def test_a_dose_on_the_command_line(dosed):
     """From a spec and a table to the concentration that kills, with nothing but commands."""
-    table = tmp_path / "cells.csv"
-    rows = [
-        f"s{number},{dose},{half / (half + dose) + 0.03 * (-1) ** (number + place):.4f},{number % 2},fludarabine"
-        for number, half in enumerate([1.0, 3.0, 2.0, 6.0])
-        for place, dose in enumerate([0.2, 1, 5, 25])
-    ]
-    table.write_text("\n".join(["id,conc_uM,viability,tp53,drug", *rows]), encoding="utf-8")
-    short = ("--chains", 2, "--draws", 50, "--warmup", 100, "--seed", 1, "--device", "cpu")
-    assert run("fit", "apoptosis_threshold", table, "--out", tmp_path / "fit", *short).code in (0, 3)
     words = ("--by", "conc_uM", "--between", 0.1, 10000, "--probability", 0.8)
-    said = run("dose-for", tmp_path / "fit", "viability <= 0.1", *words)
+    said = run("dose-for", dosed, "viability <= 0.1", *words)
     assert said.code == 0, said.err
     assert "new patient" in said.out and "uM" in said.out
