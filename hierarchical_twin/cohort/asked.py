@@ -231,7 +231,8 @@ def _changed(
     free = [name for name in known if name not in refused]
     wrong = [name for name in scenario if name not in free]
     if wrong:
-        expected = f"a column the spec reads doses, inputs or covariates from: {', '.join(free) or 'this spec reads none'}"
+        choices = ", ".join(free) or "this spec reads none"
+        expected = f"a column the spec reads doses, inputs or covariates from: {choices}"
         raise DataError([Problem("scenario", f"'{name}'", expected, nearest(name, free)) for name in wrong])
     doses = _dose_columns(spec)
     changed = []

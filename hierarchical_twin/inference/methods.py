@@ -10,7 +10,6 @@ import numpy as np
 
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.adaptation import Learned, geometry_from, population_names
-from hierarchical_twin.inference.conditional import PatientDraws, draw_effects, flat_draws
 from hierarchical_twin.inference.geometry import find_geometry, starts_in
 from hierarchical_twin.inference.kernels import (
     Adaptation,
@@ -20,12 +19,13 @@ from hierarchical_twin.inference.kernels import (
     population_kernel,
 )
 from hierarchical_twin.inference.label import Integrals
-from hierarchical_twin.inference.marginal import Plan, make_plan, marginal_log_density
+from hierarchical_twin.inference.marginal.conditional import PatientDraws, draw_effects, flat_draws
+from hierarchical_twin.inference.marginal.density import Plan, make_plan, marginal_log_density
+from hierarchical_twin.inference.marginal.verdict import Weights, estimate_shifts, judge
 from hierarchical_twin.inference.pilot import Pilot
 from hierarchical_twin.inference.settings import Settings
 from hierarchical_twin.inference.summarise import PatientBatch, effect_batches, population_draws
 from hierarchical_twin.inference.target import Target, make_target
-from hierarchical_twin.inference.verdict import Weights, estimate_shifts, judge
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.graph.blocks import join_blocks
 from hierarchical_twin.graph.evaluate import score
 from hierarchical_twin.graph.model import Model
-from hierarchical_twin.inference.quadrature import standard_grid
+from hierarchical_twin.inference.marginal.quadrature import standard_grid
 
 Array = Any
 Arrays = Mapping[str, Array]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammaln
 
+from hierarchical_twin.inference.marginal.quadrature import log_sum, moments
+from hierarchical_twin.inference.marginal.rules import Frames, Rule
+from hierarchical_twin.inference.marginal.tails import tail_shapes
 from hierarchical_twin.inference.patients import Densities
-from hierarchical_twin.inference.quadrature import log_sum, moments
-from hierarchical_twin.inference.rules import Frames, Rule
-from hierarchical_twin.inference.tails import tail_shapes
 
 _FREEDOM = 6.0
 _WIDTH = 1.1

@@ -1,7 +1,7 @@
 """Each patient's log likelihood given the population alone, their own effects integrated out.
 
 ``log p(y_i | population) = log of the integral of p(y_i | effects, population) p(effects | population)``, in
-frames that follow the population (`inference.rules`): Gauss-Hermite products whose nodes are raised until the
+frames that follow the population (`inference.marginal.rules`): Gauss-Hermite products whose nodes are raised until the
 answer stops moving, importance sampling where there are too many effects for that.
 """
 
@@ -24,10 +24,10 @@ from hierarchical_twin.graph.blocks import join_blocks
 from hierarchical_twin.graph.evaluate import parameters_at, score
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.curvature import blank_information, make_information, quadratic_at
+from hierarchical_twin.inference.marginal.quadrature import standard_grid
+from hierarchical_twin.inference.marginal.rules import Frames, Rule, find_frames
 from hierarchical_twin.inference.patients import Densities, take_patients
 from hierarchical_twin.inference.pilot import informed
-from hierarchical_twin.inference.quadrature import standard_grid
-from hierarchical_twin.inference.rules import Frames, Rule, find_frames
 from hierarchical_twin.prediction.importance import find_wide_frames, judge_rule, sampling_rule
 from hierarchical_twin.prediction.points import population_points
 

@@ -15,20 +15,20 @@ from scipy.stats import multivariate_normal
 import hierarchical_twin as ht
 from hierarchical_twin.graph.blocks import join_blocks, mark_population
 from hierarchical_twin.graph.evaluate import flat_names, parameters_at, score
-from hierarchical_twin.inference.conditional import draw_effects, flat_draws
-from hierarchical_twin.inference.correction import count_terms, fit_correction
-from hierarchical_twin.inference.marginal import (
+from hierarchical_twin.inference.marginal.conditional import draw_effects, flat_draws
+from hierarchical_twin.inference.marginal.correction import count_terms, fit_correction
+from hierarchical_twin.inference.marginal.density import (
     Group,
     log_prior,
     make_plan,
     marginal_log_density,
 )
+from hierarchical_twin.inference.marginal.quadrature import gauss_rules, hermite_product
+from hierarchical_twin.inference.marginal.rules import average_density, find_frames, make_rule
+from hierarchical_twin.inference.marginal.tails import tail_shapes
+from hierarchical_twin.inference.marginal.verdict import Weights, estimate_shifts, judge
 from hierarchical_twin.inference.patients import Densities, take_patients
 from hierarchical_twin.inference.pilot import find_pilot
-from hierarchical_twin.inference.quadrature import gauss_rules, hermite_product
-from hierarchical_twin.inference.rules import average_density, find_frames, make_rule
-from hierarchical_twin.inference.tails import tail_shapes
-from hierarchical_twin.inference.verdict import Weights, estimate_shifts, judge
 from inference.models import LINEAR, linear_model, unequal_patients
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hierarchical_twin.dims import PATIENT
+from hierarchical_twin.inference.marginal.quadrature import gauss_rules, log_sum, moments, standard_grid
 from hierarchical_twin.inference.patients import Densities
-from hierarchical_twin.inference.quadrature import gauss_rules, log_sum, moments, standard_grid
 
 _FIRST_WIDTH = 1.3
 _GRID = {1: 41, 2: 25, 3: 13, 4: 9}

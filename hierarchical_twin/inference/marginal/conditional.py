@@ -19,10 +19,10 @@ import numpy as np
 
 from hierarchical_twin.graph.blocks import join_blocks
 from hierarchical_twin.graph.evaluate import score
-from hierarchical_twin.inference.marginal import Group, Plan
+from hierarchical_twin.inference.marginal.density import Group, Plan
+from hierarchical_twin.inference.marginal.rules import Frames, Rule
+from hierarchical_twin.inference.marginal.tails import tail_shapes
 from hierarchical_twin.inference.patients import take_patients
-from hierarchical_twin.inference.rules import Frames, Rule
-from hierarchical_twin.inference.tails import tail_shapes
 
 Array = Any
 Numbers = Mapping[str, Any]

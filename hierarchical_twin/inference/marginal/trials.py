@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hierarchical_twin.inference.marginal.rules import Frames
 from hierarchical_twin.inference.patients import Densities, take_patients
-from hierarchical_twin.inference.rules import Frames
 
 REFERENCE_LEVELS: Mapping[int, tuple[int, ...]] = {
     0: (1,),

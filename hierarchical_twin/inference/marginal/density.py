@@ -21,15 +21,15 @@ import numpy as np
 from hierarchical_twin.graph.blocks import join_blocks, mark_population, split_blocks
 from hierarchical_twin.graph.evaluate import score
 from hierarchical_twin.graph.model import Model
-from hierarchical_twin.inference.correction import (
+from hierarchical_twin.inference.marginal.correction import (
     Correction,
     count_terms,
     fit_correction,
     no_correction,
 )
+from hierarchical_twin.inference.marginal.rules import Frames, Rule, average_density, find_frames, make_rule
+from hierarchical_twin.inference.marginal.trials import Trial, mark_harmless, run_trial
 from hierarchical_twin.inference.patients import Densities, take_patients
-from hierarchical_twin.inference.rules import Frames, Rule, average_density, find_frames, make_rule
-from hierarchical_twin.inference.trials import Trial, mark_harmless, run_trial
 
 Array = Any
 Numbers = tuple[Mapping[str, Any], ...]

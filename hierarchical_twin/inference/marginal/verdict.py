@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hierarchical_twin.inference.marginal import TOLERANCE, Plan, log_prior, marginal_log_density
+from hierarchical_twin.inference.marginal.density import TOLERANCE, Plan, log_prior, marginal_log_density
+from hierarchical_twin.inference.marginal.trials import run_trial
 from hierarchical_twin.inference.patients import Densities
-from hierarchical_twin.inference.trials import run_trial
 
 WORST_K_HAT = 0.7
 WORST_SHIFT, WORST_CHANGE = 0.1, 0.1
