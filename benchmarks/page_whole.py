@@ -16,11 +16,20 @@ def whole_table(folder: Path) -> str:
     if not seconds:
         return ""
     scripts = list(dict.fromkeys(script for script, _ in seconds))
+    ends = whole_seconds(folder, "seconds")
     rows = [
-        [script, *(_spread(seconds.get((script, state), [])) for state in ("cold", "warm"))]
+        [
+            script,
+            *(
+                _spread(found.get((script, state), []))
+                for state in ("cold", "warm")
+                for found in (seconds, ends)
+            ),
+        ]
         for script in scripts
     ]
-    lines = [markdown(["script", "cold, s", "warm, s"], rows), ""]
+    header = ["script", "cold: intervals, s", "cold: end, s", "warm: intervals, s", "warm: end, s"]
+    lines = [markdown(header, rows), ""]
     for state in ("cold", "warm"):
         peers = {
             script: np.median(seconds[script, state]) for script in scripts if seconds.get((script, state))
@@ -30,23 +39,24 @@ def whole_table(folder: Path) -> str:
             fastest = min(peers, key=lambda script: peers[script])
             ratio = peers[fastest] / own
             lines.append(
-                f"- {state}: the fastest peer ({fastest}) takes **{number(ratio)}** times as long as ours."
+                f"- {state}: the fastest peer ({fastest}) takes **{number(ratio)}** times as long to its "
+                "intervals as ours."
             )
     told = (
         "50 patients of tumor growth: read the table, sample, save NetCDF, print intervals of everything. Ours is "
-        "`hierarchical-twin fit`, which also writes tables and pictures. Cold: no compiled program in any cache; warm: "
-        "the same command again. numpyro is jitted as a whole and given JAX's own compilation cache; Stan's driver "
-        "is compiled beforehand."
+        "`hierarchical-twin fit`, which then draws its pictures, until its end. Cold: no compiled program in "
+        "any cache; warm: the same command again. numpyro is jitted as a whole and given JAX's own compilation "
+        "cache; Stan's driver is compiled beforehand."
     )
     return f"{told}\n\n" + "\n".join(lines)
 
 
-def whole_seconds(folder: Path) -> dict[tuple[str, str], list[float]]:
-    """Wall seconds of the runs that ended, by script and state."""
+def whole_seconds(folder: Path, until: str = "intervals") -> dict[tuple[str, str], list[float]]:
+    """Wall seconds of the runs that ended, until their intervals or their end, by script and state."""
     found: dict[tuple[str, str], list[float]] = {}
     for result in sorted(read_json(folder), key=lambda one: one["script"] != "ours"):
         own = found.setdefault((result["script"], result["state"]), [])
-        own += [result["seconds"]] if result["seconds"] is not None else []
+        own += [result[until]] if result.get(until) is not None else []
     return found
 
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ NEEDS = {
     "stan": "stan-centered",
 }
 """Each script's engine in `ENGINES`, for what it needs installed."""
+_SAVED = "saved; drawing"
+"""What ours says once the fit is saved and its intervals are printed; the peers end there."""
 
 
 def run_whole(out: Path, *, repeats: int, limit_seconds: float) -> None:
@@ -54,12 +57,13 @@ def _cold_and_warm(script: str, table: Path, out: Path, *, repeat: int, limit_se
             _keep_driver(out, cache)
         for state in ("cold", "warm"):
             command = _command(script, table, Path(scratch) / state, cache)
-            seconds = _timed(
-                command, _environment(cache), limit_seconds, out / "logs" / f"whole-{script}.txt"
-            )
-            result = {"script": script, "state": state, "repeat": repeat, "seconds": seconds}
+            log = out / "logs" / f"whole-{script}.txt"
+            found = _timed(command, _environment(cache), limit_seconds, log)
+            result = {"script": script, "state": state, "repeat": repeat, **found}
             (out / "whole" / f"{script}-{state}-{repeat}.json").write_text(json.dumps(result))
-            told = "failed or over the limit" if seconds is None else f"{seconds:.1f} s"
+            told = "failed or over the limit"
+            if found["seconds"] is not None:
+                told = f"intervals after {found['intervals']:.1f} s, ended after {found['seconds']:.1f} s"
             print(f"whole {script} {state} {repeat}: {told}", flush=True)
 
 
@@ -82,7 +86,8 @@ def _environment(cache: Path) -> dict[str, str]:
 
 def _timed(
     command: Sequence[str], environment: Mapping[str, str], limit_seconds: float, log: Path
-) -> float | None:
+) -> dict[str, float | None]:
+    """Wall seconds until intervals are printed and the fit is saved, and until the command's end."""
     words = dict(environment)
     if "growth_numpyro" in " ".join(command):
         # A hand-writer who knows of JAX's own cache: the stronger peer.
@@ -90,19 +95,31 @@ def _timed(
         words["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     log.parent.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+    )
+    limit = threading.Timer(limit_seconds, lambda: os.killpg(process.pid, signal.SIGKILL))
+    limit.start()
+    intervals = None
+    assert process.stdout is not None
     with log.open("w") as stream:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=words, stdout=stream, stderr=stream, start_new_session=True
-        )
-        try:
-            code = process.wait(limit_seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return None
+        for line in process.stdout:
+            stream.write(line)
+            if line.startswith(_SAVED):
+                intervals = time.perf_counter() - begin
+    code = process.wait()
+    limit.cancel()
     seconds = time.perf_counter() - begin
     # Our own exit code 3: done, but told not to trust the draws.
-    return seconds if code in (0, 3) else None
+    if code not in (0, 3):
+        return {"intervals": None, "seconds": None}
+    return {"intervals": seconds if intervals is None else intervals, "seconds": seconds}
 
 
 def _keep_driver(out: Path, cache: Path) -> None:

@@ -22,7 +22,7 @@ def fit(
     chains: Annotated[int, typer.Option(help="Number of chains.")] = 4,
     draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
     warmup: Annotated[
-        int | None, typer.Option(help="Warm-up iterations of each chain: 500, or 100 with --start-from.")
+        int | None, typer.Option(help="Warm-up iterations of each chain: 200 to 500, as the method needs.")
     ] = None,
     thin: Annotated[int, typer.Option(help="Keep every so-manieth draw.")] = 1,
     patients: Annotated[
@@ -62,7 +62,7 @@ def fit(
     say(str(cohort.report))
     from hierarchical_twin.graph.build import build
     from hierarchical_twin.inference.sample import sample
-    from hierarchical_twin.report.folder import write_folder
+    from hierarchical_twin.report.folder import write_tables
 
     with set_aside(kept) if overwrite else nullcontext():
         found = sample(
@@ -83,11 +83,15 @@ def fit(
             announce=say,
         )
     found.save(target)
-    written = write_folder(found, out, say)
+    written = [target, *write_tables(found, out)]
+    print_table(found.population(), without=("prob", "kind", "cv_lower", "cv_upper"))
+    print_table(found.intervals(), without=("prob", "kind"), most=40)
+    say("saved; drawing the pictures")
+    from hierarchical_twin.report.pictures import write_pictures
+
+    written += write_pictures(found, out, say)
     if not found.attributes["is_interrupted"]:
         # Last: until then a run that is killed can go on.
         discard_checkpoint(kept)
-    print_table(found.population(), without=("prob", "kind", "cv_lower", "cv_upper"))
-    print_table(found.intervals(), without=("prob", "kind"), most=40)
-    say(f"wrote {', '.join(sorted(path.name for path in (target, *written)))} to {out}")
+    say(f"wrote {', '.join(sorted(path.name for path in written))} to {out}")
     finish(found)

@@ -24,6 +24,7 @@ _TRIED = 40
 _LEAST_SHARE, _NEARLY_ALL = 0.2, 0.99
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Geometry:
     """An affine map from the sampler's coordinates to a model's flat vector.

@@ -21,7 +21,16 @@ from hierarchical_twin.inference.geometry import Geometry, Starts
 from hierarchical_twin.inference.target import Target
 
 Array = Any
-Numbers = Any
+
+
+class Numbers(NamedTuple):
+    """All that a compiled loop takes as arguments: it serves every posterior of the same shapes.
+
+    `model` is a pytree of the model's arrays.
+    """
+
+    geometry: Geometry
+    model: Any
 
 
 @dataclass(frozen=True)
@@ -38,26 +47,26 @@ class Kernel:
     """One way to move a chain.
 
     `init(key, starts, numbers)` gives a state, `step(state, numbers)` the next one;
-    `position(state)` is the array a draw is made of, `statistics(state)` what to keep of it.
+    `position(state, numbers)` is the array a draw is made of, `statistics(state)` what to keep of it.
     """
 
     init: Callable[..., Any]
     step: Callable[..., Any]
-    position: Callable[[Any], Array]
+    position: Callable[[Any, Any], Array]
     statistics: Callable[[Any], dict[str, Array]]
 
 
-def joint_kernel(target: Target, geometry: Geometry, adaptation: Adaptation) -> Kernel:
+def joint_kernel(target: Target, adaptation: Adaptation) -> Kernel:
     """NUTS over the population and all effects at once.
 
     The mass matrix is dense over the population and diagonal over the effects.
     """
 
-    def flat(z: dict[str, Array]) -> Array:
-        return geometry.flat(target.model, z["population"], z["effects"])
+    def flat(z: dict[str, Array], numbers: Numbers) -> Array:
+        return numbers.geometry.flat(target.model, z["population"], z["effects"])
 
     def potential(numbers: Numbers) -> Callable[[dict[str, Array]], Array]:
-        return lambda z: -target.density(flat(z), numbers)
+        return lambda z: -target.density(flat(z, numbers), numbers.model)
 
     start, advance = hmc(potential_fn_gen=potential, algo="NUTS")
 
@@ -69,7 +78,7 @@ def joint_kernel(target: Target, geometry: Geometry, adaptation: Adaptation) -> 
     return Kernel(
         init=init,
         step=lambda state, numbers: advance(state, (numbers,)),
-        position=lambda state: flat(state.z),
+        position=lambda state, numbers: flat(state.z, numbers),
         statistics=_nuts_statistics,
     )
 
@@ -111,16 +120,14 @@ def _nuts_statistics(state: Any) -> dict[str, Array]:
     }
 
 
-def population_kernel(
-    density: Callable[[Array, Any], Array], geometry: Geometry, adaptation: Adaptation
-) -> Kernel:
+def population_kernel(density: Callable[[Array, Any], Array], adaptation: Adaptation) -> Kernel:
     """NUTS over the population alone, whose log density has the effects integrated out.
 
     It starts from whitened coordinates ``[coordinate]``, and a draw is the population in the model's.
     """
 
     def potential(numbers: Numbers) -> Callable[[dict[str, Array]], Array]:
-        return lambda z: -density(geometry.population(z["population"]), numbers)
+        return lambda z: -density(numbers.geometry.population(z["population"]), numbers.model)
 
     start, advance = hmc(potential_fn_gen=potential, algo="NUTS")
 
@@ -132,7 +139,7 @@ def population_kernel(
     return Kernel(
         init=init,
         step=lambda state, numbers: advance(state, (numbers,)),
-        position=lambda state: geometry.population(state.z["population"]),
+        position=lambda state, numbers: numbers.geometry.population(state.z["population"]),
         statistics=_nuts_statistics,
     )
 
@@ -147,14 +154,17 @@ class BlockedState(NamedTuple):
     key: Array
 
 
-def blocked_kernel(target: Target, geometry: Geometry, adaptation: Adaptation) -> Kernel:
+def blocked_kernel(target: Target, adaptation: Adaptation) -> Kernel:
     """NUTS over the population given the effects, then Metropolis moves of each patient's effects."""
 
     def potential(numbers: Numbers, effects: Array) -> Callable[[dict[str, Array]], Array]:
-        return lambda z: -target.density(geometry.flat(target.model, z["population"], effects), numbers)
+        return lambda z: -target.density(flat(z["population"], effects, numbers), numbers.model)
+
+    def flat(whitened: Array, effects: Array, numbers: Numbers) -> Array:
+        return numbers.geometry.flat(target.model, whitened, effects)
 
     def patients(whitened: Array, effects: Array, numbers: Numbers) -> Array:
-        return target.patients(geometry.flat(target.model, whitened, effects), numbers)
+        return target.patients(flat(whitened, effects, numbers), numbers.model)
 
     start, advance = hmc(potential_fn_gen=potential, algo="NUTS")
 
@@ -183,7 +193,7 @@ def blocked_kernel(target: Target, geometry: Geometry, adaptation: Adaptation) -
     return Kernel(
         init=init,
         step=step,
-        position=lambda state: geometry.flat(target.model, state.nuts.z["population"], state.effects),
+        position=lambda state, numbers: flat(state.nuts.z["population"], state.effects, numbers),
         statistics=statistics,
     )
 

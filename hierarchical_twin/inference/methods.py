@@ -14,6 +14,7 @@ from hierarchical_twin.inference.geometry import find_geometry, starts_in
 from hierarchical_twin.inference.kernels import (
     Adaptation,
     Kernel,
+    Numbers,
     blocked_kernel,
     joint_kernel,
     population_kernel,
@@ -87,15 +88,17 @@ def prepare_run(
     adaptation = Adaptation(schedule.warmup, settings.target_accept, settings.max_tree_depth)
     if settings.method == "marginal":
         plan = make_plan(model, geometry.center, geometry.root)
-        kernel = population_kernel(marginal_log_density(plan), geometry, adaptation)
-        return Run(
-            kernel, starts.whitened, plan.numbers, lambda found: _integrated(plan, found, schedule.seed)
-        )
+        kernel = population_kernel(marginal_log_density(plan), adaptation)
+        numbers = Numbers(geometry, plan.numbers)
+        return Run(kernel, starts.whitened, numbers, lambda found: _integrated(plan, found, schedule.seed))
     target = make_target(model, density)
     make = blocked_kernel if settings.method == "blocked" else joint_kernel
-    kernel = make(target, geometry.ordered(target.order), adaptation)
+    numbers = Numbers(geometry.ordered(target.order), target.numbers)
     return Run(
-        kernel, starts.ordered(target.order), target.numbers, lambda found: _whole(model, target, found)
+        make(target, adaptation),
+        starts.ordered(target.order),
+        numbers,
+        lambda found: _whole(model, target, found),
     )
 
 

@@ -96,7 +96,7 @@ def run_chains(
     starts : pytree of ndarray, shape [chain, ...]
         What the kernel's `init` takes.
     numbers : pytree of ndarray
-        The model's arrays, which the compiled loop takes as arguments.
+        What the kernel's functions take: arguments of the compiled loop.
     schedule : Schedule
     place : Place
     watch : callable
@@ -171,7 +171,7 @@ def _advance_by_pieces(kernel: Kernel, thin: int) -> Callable[..., Any]:
     """The piece to compile: up to `_BUFFER` kept iterations of a chain, each after `thin` of them."""
 
     def advance(state: Any, iterations: Array, numbers: Numbers) -> tuple[Any, Array, dict[str, Array]]:
-        empty = jnp.zeros((_BUFFER, *kernel.position(state).shape))
+        empty = jnp.zeros((_BUFFER, *kernel.position(state, numbers).shape))
         stats = {
             name: jnp.zeros((max(_BUFFER, thin),), dtype=value.dtype)
             for name, value in kernel.statistics(state).items()
@@ -183,7 +183,7 @@ def _advance_by_pieces(kernel: Kernel, thin: int) -> Callable[..., Any]:
             now = kernel.statistics(state)
             stats = {name: stats[name].at[index].set(now[name]) for name in stats}
             # A thinned draw is written over until its turn is complete.
-            return state, kept.at[index // thin].set(kernel.position(state)), stats
+            return state, kept.at[index // thin].set(kernel.position(state, numbers)), stats
 
         return jax.lax.fori_loop(0, iterations, body, (state, empty, stats))
 

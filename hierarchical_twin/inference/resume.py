@@ -51,7 +51,7 @@ def describe_run(model: Model, settings: Settings, place: Place, start: str = "n
         "device": place.kind,
         "chains": int(schedule.chains),
         "draws": int(schedule.draws),
-        "warmup": int(schedule.warmup),
+        "warmup": None if schedule.warmup is None else int(schedule.warmup),
         "thin": int(schedule.thin),
         "seed": int(schedule.seed),
         "target_accept": settings.target_accept,

@@ -33,12 +33,9 @@ from hierarchical_twin.inference.nuts import Draws, Progress, run_chains
 from hierarchical_twin.inference.pilot import NOT_FINITE, Pilot, draw_starts, find_pilot, sampled_model
 from hierarchical_twin.inference.provenance import provenance, timings
 from hierarchical_twin.inference.resume import describe_run, kept_pilot
-from hierarchical_twin.inference.settings import Schedule, Settings, check_settings, settle
+from hierarchical_twin.inference.settings import WARMUP_AGAIN, Schedule, Settings, check_settings, settle
 from hierarchical_twin.inference.summarise import check_patients, summarise_draws
 from hierarchical_twin.inference.trial import gradient_trial
-
-WARMUP, WARMUP_AGAIN = 500, 100
-"""Warm-up iterations by default: from a pilot, and from an old fit."""
 
 
 def sample(
@@ -77,7 +74,8 @@ def sample(
         out, then Metropolis draws of each patient's given the population. ``auto`` takes ``blocked`` for
         large cohorts whose patients are nearly where a pilot fit puts them, and ``joint`` for all others.
     chains, draws, warmup : int
-        Draws are per chain, after `warmup` iterations of adaptation: 500, or 100 with `start_from`.
+        Draws are per chain, after `warmup` iterations of adaptation. By default 500 for ``joint``, 300
+        for ``blocked``, 200 for ``marginal``, and 100 with `start_from`.
     thin : int
         Of the draws every `thin`-th is kept.
     patients : {"draws", "summary"}
@@ -87,7 +85,7 @@ def sample(
         The same seed gives the same draws, on any number of workers.
     target_accept : float, optional
         Acceptance rate the step size is adapted to; higher is more careful and slower. By default 0.95
-        for ``joint``, 0.9 for the others.
+        for ``joint``, 0.9 for ``blocked``, 0.8 for ``marginal``.
     max_tree_depth : int
         A trajectory has at most ``2**max_tree_depth - 1`` steps.
     device : {"auto", "cpu", "gpu"}
@@ -128,8 +126,8 @@ def sample(
     if not isinstance(model, Model):
         hint = "ht.build(spec, cohort) makes one"
         raise SamplingError(Problem("sample", f"a {type(model).__name__}", "a Model", hint))
-    if warmup is None:
-        warmup = WARMUP if start_from is None else WARMUP_AGAIN
+    if warmup is None and start_from is not None:
+        warmup = WARMUP_AGAIN
     schedule = Schedule(chains, warmup, draws, seed, thin)
     settings = check_settings(schedule, backend, method, target_accept, max_tree_depth)
     check_patients(patients)
@@ -149,6 +147,7 @@ def sample(
         _check_start(pilot)
         own = sampled_model(model, pilot)
         settings = settle(settings, own, lambda: is_near_frames(own, pilot))
+        schedule = settings.schedule
         clock |= {"pilot": time.perf_counter(), "pilot_compile": pilot.compile_seconds}
         memory, available = memory_needed(own, settings, patients, place.workers), available_bytes()
         check_memory(memory, settings, patients, available)

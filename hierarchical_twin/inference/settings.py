@@ -15,6 +15,11 @@ from hierarchical_twin.graph.nodes import Sample
 
 BACKENDS = ("numpyro", "pymc")
 METHODS = ("auto", "joint", "blocked", "marginal")
+TARGET_ACCEPT = {"joint": 0.95, "blocked": 0.9, "marginal": 0.8}
+"""One trajectory for everything must be right for the worst patient; the population alone is easy."""
+WARMUP = {"joint": 500, "blocked": 300, "marginal": 200}
+WARMUP_AGAIN = 100
+"""Warm-up iterations by default: of each method from a pilot, and of any from an old fit."""
 _MOST_INTEGRATED = 4
 _MANY_EFFECTS = 300
 """From so many effects on, moving patients apart from the population beats one trajectory for all."""
@@ -22,10 +27,13 @@ _MANY_EFFECTS = 300
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to sample; of `draws` iterations after warm-up every `thin`-th is kept."""
+    """How long to sample; of `draws` iterations after warm-up every `thin`-th is kept.
+
+    `settle` puts a number in place of a `warmup` of None.
+    """
 
     chains: int = 4
-    warmup: int = 500
+    warmup: int | None = 500
     draws: int = 1000
     seed: int = 0
     thin: int = 1
@@ -33,6 +41,7 @@ class Schedule:
     @property
     def iterations(self) -> int:
         """Iterations of one chain."""
+        assert self.warmup is not None
         return self.warmup + self.draws
 
     @property
@@ -77,7 +86,8 @@ def check_settings(
             ("thin", schedule.thin, 1, 10_000),
             ("max_tree_depth", max_tree_depth, 1, 20),
         )
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most
+        if not (word == "warmup" and value is None)
+        and (not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most)
     ]
     if not problems and schedule.kept == 0:
         got = f"{schedule.draws} draws, every {schedule.thin}th kept"
@@ -95,7 +105,7 @@ def check_settings(
 
 
 def settle(settings: Settings, model: Model, is_near: Callable[[], bool]) -> Settings:
-    """The settings with their method and acceptance rate chosen for the model that will be sampled.
+    """The settings with what was left open chosen for the model that will be sampled.
 
     Parameters
     ----------
@@ -108,10 +118,11 @@ def settle(settings: Settings, model: Model, is_near: Callable[[], bool]) -> Set
     method = choose_method(settings.method, model)
     if settings.method == "auto" and method == "blocked" and not is_near():
         method = "joint"
-    rate = settings.target_accept
-    # One trajectory for everything must be right for the worst patient.
-    rate = (0.95 if method == "joint" else 0.9) if rate is None else rate
-    return replace(settings, method=method, target_accept=rate)
+    rate, schedule = settings.target_accept, settings.schedule
+    rate = TARGET_ACCEPT[method] if rate is None else rate
+    if schedule.warmup is None:
+        schedule = replace(schedule, warmup=WARMUP[method])
+    return replace(settings, schedule=schedule, method=method, target_accept=rate)
 
 
 def choose_method(method: str, model: Model) -> str:

@@ -11,7 +11,8 @@ from hierarchical_twin.dims import ADAPTATION, CHAIN, DRAW, PATIENT
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.inference.patients import take_patients
-from hierarchical_twin.inference.sample import WARMUP_AGAIN, sample
+from hierarchical_twin.inference.sample import sample
+from hierarchical_twin.inference.settings import WARMUP_AGAIN
 
 _SHARE_AGAIN = 5
 """A run from an old adaptation needs a warm-up so many times shorter."""

@@ -19,7 +19,8 @@ from hierarchical_twin.inference.summarise import (
     population_draws,
     summarise_draws,
 )
-from hierarchical_twin.report.folder import write_folder
+from hierarchical_twin.report.folder import write_tables
+from hierarchical_twin.report.pictures import write_pictures
 
 SHORT = {"chains": 2, "warmup": 300, "draws": 600, "seed": 1, "device": "cpu", "progress": False}
 
@@ -80,7 +81,10 @@ def test_it_survives_its_file_and_fills_its_folder(summary_fit, tmp_path):
     opened = ht.open_fit(summary_fit.save(tmp_path / "fit.nc"))
     equal(opened.intervals(), summary_fit.intervals())
     told: list[str] = []
-    names = {path.name for path in write_folder(opened, tmp_path, told.append)}
+    names = {
+        path.name
+        for path in [*write_tables(opened, tmp_path), *write_pictures(opened, tmp_path, told.append)]
+    }
     assert {"intervals.csv", "shrinkage.svg", "forest_slope.svg"} <= names
     assert not any(name.startswith("patients_") for name in names)
     assert len(told) == 1 and "not drawn: patients_reaction" in told[0]

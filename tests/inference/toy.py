@@ -12,7 +12,7 @@ import numpy as np
 from hierarchical_twin.inference.device import Place, float64_on
 from hierarchical_twin.inference.geometry import Starts
 from hierarchical_twin.inference.keeper import Keeper, NoCheckpoint
-from hierarchical_twin.inference.kernels import Adaptation, Kernel, joint_kernel
+from hierarchical_twin.inference.kernels import Adaptation, Kernel, Numbers, joint_kernel
 from hierarchical_twin.inference.nuts import Draws, Progress, run_chains
 from hierarchical_twin.inference.settings import Schedule
 
@@ -33,11 +33,19 @@ def silent(progress: Progress) -> None:
     del progress
 
 
+@jax.tree_util.register_static
+class OwnCoordinates:
+    """The last is an effect of one patient, the others the population."""
+
+    def flat(self, _, whitened: jax.Array, effects: jax.Array) -> jax.Array:
+        """All in a row."""
+        return jnp.concatenate([whitened, effects[0]])
+
+
 def toy_kernel(density: Density, schedule: Schedule, target_accept: float) -> Kernel:
-    """NUTS on a density in its own coordinates: the last is an effect of one patient, the others the population."""
-    geometry = SimpleNamespace(flat=lambda _, whitened, effects: jnp.concatenate([whitened, effects[0]]))
+    """NUTS on a density in its own coordinates."""
     target = SimpleNamespace(model=None, density=lambda flat, numbers: density(flat))
-    return joint_kernel(target, geometry, Adaptation(schedule.warmup, target_accept, 10))
+    return joint_kernel(target, Adaptation(schedule.warmup, target_accept, 10))
 
 
 def run_toy(
@@ -59,4 +67,6 @@ def run_toy(
         points = Starts(
             starts[:, :-1], starts[:, None, -1:], np.asarray(potential), slope[:, :-1], slope[:, None, -1:]
         )
-        return run_chains(kernel, points, {}, schedule, place=place, watch=watch, keep=keep)
+        return run_chains(
+            kernel, points, Numbers(OwnCoordinates(), {}), schedule, place=place, watch=watch, keep=keep
+        )
