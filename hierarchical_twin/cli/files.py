@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hierarchical_twin.errors import DataError, Problem, SamplingError
+from hierarchical_twin.errors import DataError, Problem, SamplingError, TwinError
 
 if TYPE_CHECKING:
     from hierarchical_twin.inference.fit import Fit
@@ -21,6 +23,23 @@ def open_saved(path: Path) -> Fit:
         expected = "the folder `fit` wrote, or a saved fit (.nc, .zarr)"
         raise SamplingError(Problem(str(path), "no such file or folder", expected))
     return open_fit(path / "fit.nc" if path.suffix != ".zarr" and os.path.isdir(path) else path)
+
+
+@contextmanager
+def folder_for_run(folder: Path, checkpoint: Path) -> Iterator[None]:
+    """A folder to sample into; where the run is refused, a folder made for it goes again."""
+    from hierarchical_twin.inference.checkpoint import discard_checkpoint, has_run
+
+    is_new = not os.path.lexists(folder)
+    folder_for(folder)
+    try:
+        yield
+    except TwinError:
+        if is_new and not has_run(checkpoint):
+            discard_checkpoint(checkpoint)
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def folder_for(folder: Path) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from hierarchical_twin.cli.app import SpecArgument, app
 from hierarchical_twin.cli.console import finish, print_table, say
-from hierarchical_twin.cli.files import folder_for, open_saved
+from hierarchical_twin.cli.files import folder_for_run, open_saved
 
 
 @app.command()
@@ -58,13 +58,12 @@ def fit(
     target, kept = out / "fit.nc", out / FOLDER
     check_output(target, kept, resume=resume, overwrite=overwrite)
     old = None if start_from is None else open_saved(start_from)
-    folder_for(out)
     say(str(cohort.report))
     from hierarchical_twin.graph.build import build
     from hierarchical_twin.inference.sample import sample
     from hierarchical_twin.report.folder import write_tables
 
-    with set_aside(kept) if overwrite else nullcontext():
+    with folder_for_run(out, kept), set_aside(kept) if overwrite else nullcontext():
         found = sample(
             build(read, cohort),
             backend=backend,

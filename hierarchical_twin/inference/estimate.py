@@ -82,8 +82,8 @@ def announcement(
     fallbacks = model.information.fallbacks if model.information is not None else 0
     if fallbacks:
         lines.append(
-            f"the data of {fallbacks:,} patients leave some of their effects undetermined near the pilot fit: "
-            "there the population's spread is used"
+            f"the data of {fallbacks:,} patients leave effects undetermined near the pilot fit, or determine them "
+            "far from a Gaussian: there the population's spread is used"
         )
     return "\n".join(lines)
 

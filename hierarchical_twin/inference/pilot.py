@@ -37,6 +37,7 @@ from hierarchical_twin.inference.curvature import (
     outer_choices,
     quadratic_at,
 )
+from hierarchical_twin.inference.frames import mark_failing, without_frames
 
 Numbers = Mapping[str, np.ndarray]
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
@@ -112,6 +113,12 @@ def find_pilot(model: Model) -> Pilot:
     position = np.where(is_population, position, 0.0)
     position = optimise(objective, position, is_population, iterations=60)
     root = _population_root(objective, position, is_population)
+    failing = mark_failing(current, position, expand.raw)
+    if failing.any():
+        known = without_frames(current.information, failing)
+        current = informed(model, known)
+        objective = objective_of(repeated, current.numbers)
+        position = optimise(objective, position, ~is_population, iterations=100)
     seconds = _gradient_seconds(repeated, position, current.numbers)
     return Pilot(current, position, root, repeated, seconds, compile_seconds)
 
@@ -211,8 +218,21 @@ def objective_of(repeated: Repeated, numbers: Numbers) -> Objective:
     return objective
 
 
-def _expansion(model: Model) -> Callable[[np.ndarray, Model], Information]:
-    """From a flat point of an informed model to what its patients' data say there."""
+@dataclass(frozen=True)
+class _Expansion:
+    """From a flat point of an informed model to what its patients' data say there.
+
+    `raw` gives node values and what `quadratic_at` returns.
+    """
+
+    raw: Callable[[np.ndarray, Model], tuple]
+
+    def __call__(self, flat: np.ndarray, current: Model) -> Information:
+        values, expanded = self.raw(flat, current)
+        return make_information(current, values, expanded)
+
+
+def _expansion(model: Model) -> _Expansion:
 
     @jax.jit
     def at(flat: jax.Array, numbers: Numbers) -> tuple:
@@ -223,11 +243,7 @@ def _expansion(model: Model) -> Callable[[np.ndarray, Model], Information]:
         }
         return kept, quadratic_at(own)(flat)
 
-    def expand(flat: np.ndarray, current: Model) -> Information:
-        values, expanded = at(jnp.asarray(flat), current.numbers)
-        return make_information(current, values, expanded)
-
-    return expand
+    return _Expansion(lambda flat, current: at(jnp.asarray(flat), current.numbers))
 
 
 def _gradient_seconds(repeated: Repeated, position: np.ndarray, numbers: Numbers) -> float:

@@ -321,3 +321,12 @@ def test_wrong_words_have_our_shape(words, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = refused(*words)
     assert len(lines) == 1 and told in lines[0], lines
+
+
+def test_a_refused_run_leaves_no_folder(six, tmp_path):
+    for words in (("--chains", 0), ("--method", "fo"), ("--backend", "stan")):
+        refused("fit", "sleep", six, "--out", tmp_path / "fit", *words)
+        assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    refused("fit", "sleep", six, "--out", tmp_path / "mine", "--chains", 0)
+    assert (tmp_path / "mine").is_dir(), "a folder that was there stays"

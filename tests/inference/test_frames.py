@@ -1,0 +1,60 @@
+"""Frames that hold are kept; where the likelihood bends inside them, patients fall back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hierarchical_twin.graph.blocks import split_blocks
+from hierarchical_twin.graph.evaluate import flat_size
+from hierarchical_twin.inference.curvature import blank_information
+from hierarchical_twin.inference.frames import mark_failing, without_frames
+from hierarchical_twin.inference.pilot import find_pilot, informed
+from inference.models import LINEAR, linear_model
+
+PATIENTS = 8
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Straight lines of eight people, their frames blank: effects move the predictors by their SD."""
+    rows = [(f"p{n}", t, 10.0 + n + (2 + 0.1 * n) * t) for n in range(PATIENTS) for t in (0.0, 1.0, 3.0, 6.0)]
+    made = linear_model(LINEAR, rows)
+    return informed(made, blank_information(made))
+
+
+def bending(model, bend: np.ndarray):
+    """An expansion in which each predictor is its effect, and the slope ``-x - bend x^2`` for a patient."""
+
+    def expand(flat, own):
+        x = np.asarray(split_blocks(own, flat)[1])
+        return {}, ({"y": np.repeat(np.eye(2)[:, :, None], PATIENTS, axis=2)}, {"y": -x - bend * x**2}, x)
+
+    return lambda flat, own: expand(np.asarray(flat), own)
+
+
+def test_a_gaussian_likelihood_keeps_its_frames(model):
+    position = np.zeros(flat_size(model))
+    assert not mark_failing(model, position, bending(model, np.zeros(PATIENTS))).any()
+
+
+def test_patients_whose_likelihood_bends_are_marked(model):
+    position, bend = np.zeros(flat_size(model)), np.zeros(PATIENTS)
+    bend[[1, 5]] = 0.5
+    assert np.flatnonzero(mark_failing(model, position, bending(model, bend))).tolist() == [1, 5]
+    bend[[0, 2]] = 0.5
+    assert mark_failing(model, position, bending(model, bend)).all(), "a third fails: all are non-centred"
+    bend[:] = np.nan
+    assert mark_failing(model, position, bending(model, bend)).all()
+
+
+def test_what_is_known_of_a_marked_patient_is_left_out():
+    rows = [(f"p{n}", t, 10.0 + n + (2 + 0.1 * n) * t) for n in range(PATIENTS) for t in (0.0, 1.0, 3.0, 6.0)]
+    known = find_pilot(linear_model(LINEAR, rows)).model.information
+    failing = np.arange(PATIENTS) == 3
+    left = without_frames(known, failing)
+    (outcome,) = known.curvature
+    assert not left.curvature[outcome][:, :, 3].any() and not left.score[outcome][:, 3].any()
+    assert np.array_equal(left.curvature[outcome][:, :, 4], known.curvature[outcome][:, :, 4])
+    assert known.curvature[outcome][:, :, 3].any(), "lines are straight: nobody was left out before"
+    assert (known.fallbacks, left.fallbacks) == (0, 1)
