@@ -20,13 +20,12 @@ from hierarchical_twin.graph.model import Model
 
 _REACH = 1.5
 _MOST_STRAY = 0.75
-_MANY_FAILING = 0.25
 
 
 def mark_failing(
     model: Model, position: np.ndarray, expand: Callable[[np.ndarray, Model], tuple]
 ) -> np.ndarray:
-    """Patients whose frames do not hold ``[patient]``; all of them where a quarter's do not.
+    """Patients whose frames do not hold ``[patient]``.
 
     In a frame that holds, moving one effect by so many SDs changes the slope of the log likelihood by what
     the curvature at the centre says. Patients for whom it is off by half of that, in units of the frame,
@@ -67,7 +66,7 @@ def mark_failing(
             expected = first - np.einsum("ijp,jp->ip", curvature, predictors - start)
             stray = [np.abs(np.sum(axis * (then - expected), axis=0)) for axis in axes]
             marked |= ~(np.max(stray, axis=0) <= _MOST_STRAY)
-    return np.full_like(marked, marked.mean() > _MANY_FAILING) | marked
+    return marked
 
 
 def without_frames(known: Information, failing: np.ndarray) -> Information:

@@ -67,6 +67,8 @@ class Pilot:
         The compiled gradient of minus log density; `objective_of` wraps it.
     gradient_seconds : float
         Wall time of one gradient of the log density.
+    failing : ndarray of bool, shape [patient]
+        Whose frames do not hold.
     compile_seconds : float
         Wall time of the first calls of what the pilot compiles, 0 where it was read from a checkpoint.
     """
@@ -76,6 +78,7 @@ class Pilot:
     root: np.ndarray
     repeated: Repeated
     gradient_seconds: float
+    failing: np.ndarray
     compile_seconds: float = 0.0
 
     @property
@@ -114,13 +117,18 @@ def find_pilot(model: Model) -> Pilot:
     position = optimise(objective, position, is_population, iterations=60)
     root = _population_root(objective, position, is_population)
     failing = mark_failing(current, position, expand.raw)
-    if failing.any():
-        known = without_frames(current.information, failing)
-        current = informed(model, known)
-        objective = objective_of(repeated, current.numbers)
-        position = optimise(objective, position, ~is_population, iterations=100)
     seconds = _gradient_seconds(repeated, position, current.numbers)
-    return Pilot(current, position, root, repeated, seconds, compile_seconds)
+    return Pilot(current, position, root, repeated, seconds, failing, compile_seconds)
+
+
+def without_failing(pilot: Pilot) -> Pilot:
+    """The same pilot with the patients non-centred whose frames do not hold."""
+    if not pilot.failing.any():
+        return pilot
+    known = without_frames(pilot.model.information, pilot.failing)
+    model = informed(pilot.model, known)
+    convert = jax.jit(lambda flat: convert_point(pilot.model, model, flat))
+    return replace(pilot, model=model, position=np.asarray(convert(jnp.asarray(pilot.position))))
 
 
 def informed(model: Model, information: Information) -> Model:

@@ -84,7 +84,7 @@ def kept_pilot(keep: Keeper, model: Model, find: Callable[[Model], Pilot]) -> Pi
     expected = {name: value.shape for name, value in blank.information.arrays.items()}
     size = flat_size(blank)
     is_whole = (
-        {"parameters", "fallbacks", "position", "root", "gradient_seconds"} <= set(arrays)
+        {"parameters", "fallbacks", "position", "root", "gradient_seconds", "failing"} <= set(arrays)
         and all(name in arrays and arrays[name].shape == shape for name, shape in expected.items())
         and arrays["position"].shape == (size,)
     )
@@ -103,6 +103,7 @@ def pilot_arrays(pilot: Pilot) -> dict[str, np.ndarray]:
         "position": pilot.position,
         "root": pilot.root,
         "gradient_seconds": np.asarray(pilot.gradient_seconds),
+        "failing": pilot.failing,
     }
 
 
@@ -121,4 +122,5 @@ def pilot_from(arrays: Mapping[str, np.ndarray], model: Model) -> Pilot:
     # The gradient is compiled from the model that the pilot began with: the very same program.
     repeated = repeated_gradient(informed(model, blank_information(model)))
     seconds = float(arrays["gradient_seconds"])
-    return Pilot(informed(model, known), arrays["position"], arrays["root"], repeated, seconds)
+    failing = arrays["failing"].astype(bool)
+    return Pilot(informed(model, known), arrays["position"], arrays["root"], repeated, seconds, failing)

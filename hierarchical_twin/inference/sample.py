@@ -30,7 +30,14 @@ from hierarchical_twin.inference.memory import available_bytes, check_memory, me
 from hierarchical_twin.inference.methods import Finished, prepare_run
 from hierarchical_twin.inference.no_pooling import no_pooling_estimates
 from hierarchical_twin.inference.nuts import Draws, Progress, run_chains
-from hierarchical_twin.inference.pilot import NOT_FINITE, Pilot, draw_starts, find_pilot, sampled_model
+from hierarchical_twin.inference.pilot import (
+    NOT_FINITE,
+    Pilot,
+    draw_starts,
+    find_pilot,
+    sampled_model,
+    without_failing,
+)
 from hierarchical_twin.inference.provenance import provenance, timings
 from hierarchical_twin.inference.resume import describe_run, kept_pilot
 from hierarchical_twin.inference.settings import WARMUP_AGAIN, Schedule, Settings, check_settings, settle
@@ -148,6 +155,11 @@ def sample(
         own = sampled_model(model, pilot)
         settings = settle(settings, own, lambda: is_near_frames(own, pilot))
         schedule = settings.schedule
+        if (
+            settings.method == "joint"
+        ):  # one trajectory for all must not stick where one patient's frame fails
+            pilot = without_failing(pilot)
+            own = sampled_model(model, pilot)
         clock |= {"pilot": time.perf_counter(), "pilot_compile": pilot.compile_seconds}
         memory, available = memory_needed(own, settings, patients, place.workers), available_bytes()
         check_memory(memory, settings, patients, available)
