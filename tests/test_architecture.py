@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("backends", "inference.fit"),
     ("inference",),
     ("prediction",),
+    ("twin",),
     ("report",),
     ("cli", ROOT),
 )

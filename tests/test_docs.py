@@ -167,7 +167,16 @@ def test_every_block_runs_as_written(tmp_path: Path) -> None:
             subprocess.run(
                 ["bash", "-euc", block.text], cwd=tmp_path, env=environment, check=True, capture_output=True
             )
-    for page in ("guide.md", "fit.md", "api.md", "predict.md", "checks.md", "compare.md", "report.md"):
+    for page in (
+        "guide.md",
+        "fit.md",
+        "api.md",
+        "predict.md",
+        "checks.md",
+        "compare.md",
+        "report.md",
+        "twin.md",
+    ):
         script = "\n".join(block.text for block in blocks_of(page) if block.language == "python")
         done = subprocess.run(
             [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True

@@ -52,10 +52,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
         Another suffix, or a place that cannot be written to.
     """
     target = Path(path)
-    suffix = target.suffix.lower()
-    if suffix not in TABLE_SUFFIXES:
-        expected = f"a name ending in {', '.join(TABLE_SUFFIXES)}"
-        raise TwinError(Problem(str(target), repr(suffix), expected, nearest(suffix, TABLE_SUFFIXES)))
+    suffix = check_table_name(target)
     with written_whole(target) as partial:
         if suffix == ".csv":
             frame.to_csv(partial, index=False)
@@ -64,6 +61,21 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
         else:
             frame.to_json(partial, orient="records", indent=1, double_precision=15)
     return target
+
+
+def check_table_name(path: str | Path) -> str:
+    """The suffix of a table's name, in lower case.
+
+    Raises
+    ------
+    TwinError
+        It is none of `TABLE_SUFFIXES`.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in TABLE_SUFFIXES:
+        expected = f"a name ending in {', '.join(TABLE_SUFFIXES)}"
+        raise TwinError(Problem(str(path), repr(suffix), expected, nearest(suffix, TABLE_SUFFIXES)))
+    return suffix
 
 
 def _take_place(partial: Path, target: Path) -> None:

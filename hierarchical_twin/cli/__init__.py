@@ -20,6 +20,7 @@ from hierarchical_twin.cli import tables as tables
 from hierarchical_twin.cli import predict as predict
 from hierarchical_twin.cli import compare as compare
 from hierarchical_twin.cli import report as report
+from hierarchical_twin.cli import twin as twin
 
 # isort: on
 from hierarchical_twin.cli.app import EXIT_BAD_INPUT, EXIT_INTERRUPTED, app

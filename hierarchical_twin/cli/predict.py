@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hierarchical_twin.cli.app import FitArgument, KindOption, OutOption, ProbOption, SpecArgument, app
 from hierarchical_twin.cli.console import show
 from hierarchical_twin.cli.files import open_saved
+from hierarchical_twin.cli.words import numbers, scenario_of
 from hierarchical_twin.errors import DataError, Problem
 
 PatientOption = Annotated[list[str] | None, typer.Option(help="Only this patient; may be repeated.")]
@@ -52,7 +53,7 @@ def predict(
     Examples: `hierarchical-twin predict growth_fit --times 0,90,180`,
     `hierarchical-twin predict growth_fit --rows new_patients.csv --draws-out draws.parquet`
     """
-    asked, own, fit = _numbers(times), patient or None, open_saved(path)
+    asked, own, fit = numbers(times), patient or None, open_saved(path)
     if scenario is not None:
         _refuse_together(changes, draws_out, kind)
         from hierarchical_twin.prediction.scenarios import compare_scenarios
@@ -69,7 +70,7 @@ def predict(
 
     check_interval(prob, kind)
     found = predict_rows(
-        fit, times=asked, rows=rows, patients=own, scenario=_changes(changes), draws=draws, seed=seed
+        fit, times=asked, rows=rows, patients=own, scenario=scenario_of(changes), draws=draws, seed=seed
     )
     if draws_out is not None:
         typer.echo(f"wrote {write_table(draw_table(found), draws_out)}")
@@ -102,7 +103,7 @@ def probability(
         open_saved(path),
         statements,
         patients=patient or None,
-        scenario=_changes(changes),
+        scenario=scenario_of(changes),
         draws=draws,
         seed=seed,
     )
@@ -158,29 +159,6 @@ def prior_predict(
     from hierarchical_twin.spec.shipped import locate_spec
 
     show(prior_table(read_spec(locate_spec(spec)), data, prob=prob, draws=draws, seed=seed), out)
-
-
-def _numbers(text: str | None) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        return [float(word) for word in text.split(",")]
-    except ValueError:
-        raise DataError(Problem("--times", f"'{text}'", "numbers with commas, such as 0,30,60")) from None
-
-
-def _changes(words: list[str] | None) -> dict[str, Any] | None:
-    """``column=value`` words as a scenario."""
-    changes: dict[str, Any] = {}
-    for word in words or ():
-        column, equals, text = word.partition("=")
-        if not equals or not column.strip():
-            raise DataError(Problem("--set", f"'{word}'", "COLUMN=VALUE, such as dose_mg=50"))
-        try:
-            changes[column.strip()] = float(text)
-        except ValueError:
-            changes[column.strip()] = text.strip()
-    return changes or None
 
 
 def _refuse_together(changes: list[str] | None, draws_out: Path | None, kind: str) -> None:

@@ -21,10 +21,13 @@ class Asked:
     ----------
     rows : ndarray of bool, shape [row]
     learned : Cohort
+    others_count : bool
+        Whether what was measured in the other rows is used as ever, or only says what was given and when.
     """
 
     rows: np.ndarray
     learned: Cohort
+    others_count: bool = False
 
 
 def admit(spec: Spec, rows: Rows, measured: Measured, asked: Asked) -> Measured:
@@ -55,11 +58,10 @@ def admit(spec: Spec, rows: Rows, measured: Measured, asked: Asked) -> Measured:
     filler = FILLERS[spec.observations[measured.outcome].error]
     return replace(
         measured,
-        # Asked rows alone: the others only say what was given, and when.
-        fate=np.where(is_admitted, 0, np.maximum(measured.fate, 1)),
+        fate=np.where(is_admitted, 0, measured.fate if asked.others_count else np.maximum(measured.fate, 1)),
         reasons=measured.reasons or ("not asked for",),
         value=np.where(is_filled, filler, measured.value),
-        censored=np.where(is_admitted, np.where(is_filled, 0, measured.censored), 0).astype(np.int8),
+        censored=np.where(is_filled, 0, measured.censored).astype(np.int8),
         standard_error=_filled(asked, measured.outcome, "standard_error", measured.standard_error),
         trials=_filled(asked, measured.outcome, "trials", measured.trials),
     )
@@ -68,5 +70,6 @@ def admit(spec: Spec, rows: Rows, measured: Measured, asked: Asked) -> Measured:
 def _filled(asked: Asked, outcome: str, name: str, values: np.ndarray | None) -> np.ndarray | None:
     if values is None:
         return None
-    known = asked.learned.arrays[f"{name}_{outcome}"][asked.learned.arrays[f"mask_{outcome}"]]
+    known, mask = asked.learned.arrays[f"{name}_{outcome}"], asked.learned.arrays[f"mask_{outcome}"]
+    known = known[mask] if mask.any() else known[known > 0]  # a twin may have no measurement yet
     return np.where(asked.rows & ~(values > 0), np.median(known), values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from weakref import ref
 
 import numpy as np
 import pandas as pd
@@ -100,8 +101,18 @@ def hash_reading(spec: Spec) -> str:
     Derived quantities, and the priors and parameterization of random effects, play no part in reading
     and may change between `read_cohort` and `build`. Which effects there are is in the formulas.
     """
+    known = _HASHES.get(id(spec))
+    if known is not None and known[0]() is spec:
+        return known[1]
     read = spec.model_copy(update={"random_effects": {}, "derived": {}})
-    return sha256(write_spec(read).encode()).hexdigest()
+    found = sha256(write_spec(read).encode()).hexdigest()
+    # Writing YAML takes longer than reading a record, and a twin's spec is read under again and again.
+    place = id(spec)
+    _HASHES[place] = (ref(spec, lambda _: _HASHES.pop(place, None)), found)
+    return found
+
+
+_HASHES: dict[int, tuple[ref[Spec], str]] = {}
 
 
 def require_spec(spec: object, where: str) -> None:

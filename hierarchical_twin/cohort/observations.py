@@ -107,8 +107,6 @@ def measure(table: Table, spec: Spec, outcome: str, rows: Rows, problems: list[P
         Grows by what is wrong.
     """
     observation = spec.observations[outcome]
-    where = f"observations.{outcome}"
-    _refuse_absent_words(table, observation, f"{where}.where", problems)
     offered = rows.eligible & match_rows(table, observation.where)
     value = read_numbers(table, observation.column, problems, offered)
     value, censored = apply_limits(table, observation, value, offered, problems)
@@ -139,8 +137,18 @@ def measure(table: Table, spec: Spec, outcome: str, rows: Rows, problems: list[P
     return Measured(outcome, offered, fate, reasons, value, censored, standard_error, trials, tuple(notes))
 
 
-def _refuse_absent_words(table: Table, observation: Observation, where: str, problems: list[Problem]) -> None:
-    """A misspelt `where` would quietly leave an outcome without rows."""
+def refuse_absent_words(table: Table, observation: Observation, where: str, problems: list[Problem]) -> None:
+    """Refuse a `where` with a word that no row has: a misspelt one would quietly leave an outcome without rows.
+
+    Parameters
+    ----------
+    table : Table
+    observation : Observation
+    where : str
+        Where the spec says so.
+    problems : list of Problem
+        Grows by what is wrong.
+    """
     for column, wanted in observation.where.items():
         names = read_labels(table, column).names
         for value in accepted_values(wanted):

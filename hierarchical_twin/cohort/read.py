@@ -16,7 +16,7 @@ from hierarchical_twin.cohort.events import DoseRows, read_doses
 from hierarchical_twin.cohort.inputs import Samples, gather_samples
 from hierarchical_twin.cohort.layout import lay_out
 from hierarchical_twin.cohort.needs import needs_of
-from hierarchical_twin.cohort.observations import Measured, Rows, measure
+from hierarchical_twin.cohort.observations import Measured, Rows, measure, refuse_absent_words
 from hierarchical_twin.cohort.patients import People, read_people
 from hierarchical_twin.cohort.selection import Selection
 from hierarchical_twin.cohort.table import Table, open_table
@@ -81,6 +81,9 @@ def read_opened(opened: Table, spec: Spec, asked: Asked | None = None) -> Cohort
         name: read_numbers(opened, words.column, problems, eligible) for name, words in spec.inputs.items()
     }
     rows = Rows(patient, time, eligible, inputs, doses)
+    if asked is None or not asked.others_count:  # some patients' own records need not be of every outcome
+        for name, words in spec.observations.items():
+            refuse_absent_words(opened, words, f"observations.{name}.where", problems)
     measured = [measure(opened, spec, outcome, rows, problems) for outcome in spec.observations]
     people = read_people(opened, spec, patient, selected, problems)
     if problems:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierarchical_twin.analysis.statements import Statement
+from hierarchical_twin.cohort import Cohort
 from hierarchical_twin.cohort.asked import read_asked, without_limits
 from hierarchical_twin.cohort.table import open_table
 from hierarchical_twin.dims import PATIENT
@@ -23,6 +24,7 @@ from hierarchical_twin.graph.evaluate import draw_outcomes
 from hierarchical_twin.graph.given import predictions, values_given
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.prediction.questions import Question
+from hierarchical_twin.spec.schema import Spec
 
 Array = Any
 _NUMBERS_AT_ONCE = 2_000_000
@@ -85,13 +87,26 @@ def make_dial(source: Model, question: Question, column: str, highest: float) ->
     high, low = (
         read_asked(table, source.spec, source.cohort, {column: value})[0] for value in (highest, highest / 2)
     )
+    return dial_between(source.spec, high, low, highest)
+
+
+def dial_between(spec: Spec, high: Cohort, low: Cohort, highest: float) -> Dial:
+    """The dial that goes through two readings of a table.
+
+    Parameters
+    ----------
+    spec : Spec
+    high, low : Cohort
+        Where the column is at `highest`, and at half of it.
+    highest : float
+    """
     start, slope = {}, {}
     for name, values in high.arrays.items():
         if PATIENT in high.dims.get(name, ()) and not np.array_equal(values, low.arrays[name]):
             slope[name] = (values - low.arrays[name]) / (highest / 2)
             start[name] = values - slope[name] * highest
     # The asked places are where they are for every value: masks and positions are those of one reading.
-    return Dial(build(without_limits(source.spec), high, parameterization="noncentered"), start, slope)
+    return Dial(build(without_limits(spec), high, parameterization="noncentered"), start, slope)
 
 
 def response(

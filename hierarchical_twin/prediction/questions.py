@@ -142,4 +142,5 @@ def _new_names(known: Sequence[str], count: int) -> tuple[str, ...]:
 
 
 def _last_place(spec: Spec, cohort: Cohort) -> float:
-    return float(cohort.rows[coordinate_of(spec) or "time"].max())
+    last = float(cohort.rows[coordinate_of(spec) or "time"].max())
+    return last if last == last else 0.0  # a twin may have no measurement yet

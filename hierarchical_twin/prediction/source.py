@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hierarchical_twin.cohort import Cohort
 from hierarchical_twin.cohort.kept import table_from_dataset
@@ -18,8 +19,23 @@ from hierarchical_twin.spec import parse_spec
 _AGAIN = "fit the table again with this version"
 
 
+@dataclass(frozen=True)
+class ModelledFit(Fit):
+    """Draws that hold their model, since no table that they keep would give it again.
+
+    Parameters
+    ----------
+    tree : xr.DataTree
+        As `Fit`; a group ``posterior`` is all that predictions need.
+    model : Model
+        Non-centred; its cohort's `table` holds what is known of its patients.
+    """
+
+    model: Model
+
+
 def model_of(fit: Fit) -> Model:
-    """The model a fit was made from, its effects non-centred.
+    """The model a fit was made from, its effects non-centred; a `ModelledFit`'s own.
 
     Raises
     ------
@@ -27,6 +43,8 @@ def model_of(fit: Fit) -> Model:
         The fit keeps no table (it was made by an earlier version), or reading it again gives other
         arrays than were sampled.
     """
+    if isinstance(fit, ModelledFit):
+        return fit.model
     if TABLE not in fit.tree.children:
         expected = "a fit that keeps the table it was made from"
         raise SamplingError(Problem("fit", "no group 'table'", expected, _AGAIN))

@@ -173,15 +173,17 @@ def working_units(spec: Spec) -> WorkingUnits:
     return units
 
 
+def output_units(spec: Spec) -> dict[str, str]:
+    """Working unit of each output of a spec's mechanism, as text; a base that nothing declares by its name."""
+    outputs = MECHANISMS[spec.mechanism.name].outputs
+    resolver = _resolver(spec)
+    return {name: resolver.text(words.unit) for name, words in outputs.items()}
+
+
 def resolve_units(spec: Spec) -> tuple[WorkingUnits, list[UnitProblem]]:
     """Conversion factors of a spec, and what is wrong with its units (for `spec.check`)."""
     mechanism = MECHANISMS[spec.mechanism.name]
-    resolver = _Resolver(spec)
-    for base, item in mechanism.bases.items():
-        source = _declared(spec, mechanism, base, item)
-        unit = parse_unit(source[1]) if source else None
-        if source and unit is not None:
-            resolver.bases[base] = (source[1], unit)
+    resolver = _resolver(spec)
     _check_time(resolver)
     parameters = {
         name: resolver.factor(("parameters", name, "unit"), parameter.unit, mechanism.parameters[name].unit)
@@ -206,6 +208,18 @@ def resolve_units(spec: Spec) -> tuple[WorkingUnits, list[UnitProblem]]:
     time = spec.time.unit if spec.time else "1"
     # Doses and their times define the bases `amount` and `time`, so their factors are 1 by construction.
     return WorkingUnits(parameters, outcomes, inputs, 1.0, 1.0, 1.0, derived, time), resolver.problems
+
+
+def _resolver(spec: Spec) -> _Resolver:
+    """With what the spec declares of each base."""
+    mechanism = MECHANISMS[spec.mechanism.name]
+    resolver = _Resolver(spec)
+    for base, item in mechanism.bases.items():
+        source = _declared(spec, mechanism, base, item)
+        unit = parse_unit(source[1]) if source else None
+        if source and unit is not None:
+            resolver.bases[base] = (source[1], unit)
+    return resolver
 
 
 def _declared(spec: Spec, mechanism: Mechanism, base: str, item: str) -> tuple[tuple[str, ...], str] | None:

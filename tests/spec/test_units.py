@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hierarchical_twin.errors import SpecError
-from hierarchical_twin.spec import Spec, working_units
+from hierarchical_twin.spec import Spec, read_spec, working_units
+from hierarchical_twin.spec.shipped import shipped_specs
+from hierarchical_twin.spec.units import output_units
 
 
 def growth(size: str, rate: str, time: str, observed: str) -> Spec:
@@ -174,3 +176,12 @@ def test_an_offset_is_not_a_factor() -> None:
     spec = growth("degC", "1/day", "day", "kelvin")
     with pytest.raises(SpecError, match="converts to 'kelvin'"):
         working_units(spec)
+
+
+def test_units_of_what_a_mechanism_solves_for() -> None:
+    """In the unit the first outcome declares of a base, or a parameter or dose; measured or not."""
+    found = {name: output_units(read_spec(path)) for name, path in shipped_specs().items()}
+    assert found["glucose_minimal_model"] == {"G": "mg/dL", "X": "1/min"}
+    assert found["prodrug_activation"] == {"prodrug": "umol/L", "active": "umol/L"}
+    assert found["tumor_growth"] == {"V": "cm^3"}
+    assert found["apoptosis_threshold"] == {"survival": "1", "death": "1"}

@@ -9,18 +9,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from hierarchical_twin.report.page.sections import Page
+from hierarchical_twin.report.page.sections import Download, Page
 
 _PACKAGE = "hierarchical_twin.report"
 _SCRIPTS = (
-    "numbers.js",
     "elements.js",
+    "saving.js",
+    "theme.js",
+    "numbers.js",
     "chart.js",
     "strip.js",
     "table.js",
@@ -34,21 +37,22 @@ _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", 
 
 def render_page(page: Page) -> str:
     """The page as HTML."""
-    script = '"use strict";\n(() => {\n' + "\n".join(_part(name) for name in _SCRIPTS) + "\n})();\n"
-    style = "\n".join(_part(name) for name in _STYLES)
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            page=page,
-            script=Markup(script),
-            style=Markup(style),
-            policy=_policy(script, style),
-            data=Markup(embedded({"head": page.patients.head, "rows": page.patients.rows})),
-            blocks=[Markup(embedded(block)) for block in page.patients.blocks],
-            downloads=Markup(embedded(_downloads(page))),
-        )
+    return set_page(
+        "page.html",
+        _SCRIPTS,
+        page=page,
+        data=Markup(embedded({"head": page.patients.head, "rows": page.patients.rows})),
+        blocks=[Markup(embedded(block)) for block in page.patients.blocks],
+        downloads=Markup(embedded(contents_of(page.downloads))),
     )
+
+
+def set_page(template: str, scripts: Sequence[str], **values: Any) -> str:
+    """A template with its values, its scripts, the style all pages share, and the policy that holds them."""
+    script = '"use strict";\n(() => {\n' + "\n".join(_part(name) for name in scripts) + "\n})();\n"
+    style = "\n".join(_part(name) for name in _STYLES)
+    parts = {"script": Markup(script), "style": Markup(style), "policy": _policy(script, style)}
+    return _environment().get_template(template).render(**values, **parts)
 
 
 def embedded(value: Any) -> str:
@@ -59,10 +63,10 @@ def embedded(value: Any) -> str:
     return text
 
 
-def _downloads(page: Page) -> list[dict[str, Any]]:
+def contents_of(downloads: Sequence[Download]) -> list[dict[str, Any]]:
+    """What the page carries of its downloads."""
     return [
-        {"name": one.name, "columns": one.columns, "rows": one.rows, "text": one.text}
-        for one in page.downloads
+        {"name": one.name, "columns": one.columns, "rows": one.rows, "text": one.text} for one in downloads
     ]
 
 

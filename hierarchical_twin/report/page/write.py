@@ -57,7 +57,7 @@ def write_report(
         do not name every patient.
     """
     target = Path(path)
-    _check_target(target, overwrite=overwrite)
+    check_target(target, overwrite=overwrite)
     check_interval(prob, "equal-tailed")
     names = None if pseudonyms is None else choose_pseudonyms(fit, pseudonyms)
     tell = announce or (lambda line: None)
@@ -69,7 +69,14 @@ def write_report(
     return target
 
 
-def _check_target(target: Path, *, overwrite: bool) -> None:
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Refuse a place where no page can be written.
+
+    Raises
+    ------
+    TwinError
+        Another suffix, a folder, a folder that does not exist, or a file that does.
+    """
     if target.suffix.lower() not in (".html", ".htm"):
         raise TwinError(Problem(str(target), repr(target.suffix), "a name ending in .html"))
     if target.is_dir():

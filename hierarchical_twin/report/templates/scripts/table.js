@@ -4,10 +4,6 @@ const ROWS_PRINTED = 400;
 const MOST_PARAMETERS = 5;
 const LIMIT_RHAT = 1.01;
 
-function readData(id) {
-  return JSON.parse(document.getElementById(id).textContent);
-}
-
 function patientStore() {
   const { head, rows } = readData("patients-data");
   const blocks = [...document.querySelectorAll("script.patients-block")];

@@ -1,0 +1,244 @@
+"""Twins: how long an update takes, whether it agrees with a full refit, and whether forecasts cover.
+
+``python -m benchmarks.twins`` measures everything and prints a table; its parts are ``latency``, ``many``,
+``agreement`` and ``coverage``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import hierarchical_twin as ht
+from hierarchical_twin.twin.records import static_columns
+
+CASES = Path(__file__).parents[1] / "case_studies"
+PARTS = ("latency", "many", "agreement", "coverage")
+TABLES = {
+    "sleep": "sleep/sleepstudy.csv",
+    "tumor_growth": "tumor_growth/lung_xenograft_control.csv",
+    "glucose_minimal_model": "glucose_minimal_model/simulated_cohort.csv",
+    "prodrug_activation": "prodrug_activation/losartan_cyp2c9_arms.csv",
+    "apoptosis_threshold": "apoptosis_threshold/cll_exvivo_fludarabine_nutlin3.csv",
+    "apoptosis_threshold_nutlin3": "apoptosis_threshold/cll_exvivo_fludarabine_nutlin3.csv",
+}
+"""Each shipped spec with more than one patient, and the table of its case study."""
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("--specs", nargs="*", choices=list(TABLES), default=list(TABLES))
+    parser.add_argument("--held", type=int, default=3, help="patients held out of each cohort")
+    parser.add_argument("--patients", type=int, default=10_000)
+    given = parser.parse_args()
+    for part in given.part or PARTS:
+        match part:
+            case "latency":
+                for name in ("sleep", "tumor_growth", "glucose_minimal_model"):
+                    print(json.dumps({"latency": name, **latency(name)}), flush=True)
+            case "many":
+                print(json.dumps({"many": "sleep", **many(given.patients)}), flush=True)
+            case "agreement":
+                for name in given.specs:
+                    for line in agreement(name, given.held):
+                        print(json.dumps({"agreement": name, **line}), flush=True)
+            case "coverage":
+                print(json.dumps({"coverage": "sleep", **coverage()}), flush=True)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A patient who is kept out of a fit.
+
+    Attributes
+    ----------
+    label : str
+    covariates : dict
+        What is known of them once.
+    rows : pandas.DataFrame
+        Their records, in order of time.
+    others : pandas.DataFrame
+        Everybody else's rows.
+    """
+
+    label: str
+    covariates: dict[str, object]
+    rows: pd.DataFrame
+    others: pd.DataFrame
+
+
+def cohort(name: str) -> tuple[ht.Spec, pd.DataFrame]:
+    """A shipped spec and the rows of its case study that it reads."""
+    spec = ht.read_spec(ht.shipped_specs()[name])
+    table = pd.read_csv(CASES / TABLES[name])
+    for column, wanted in spec.where.items():
+        table = table[table[column] == wanted]
+    kept = ht.read_cohort(table, spec).patients
+    return spec, table[table[spec.patient.column].astype(str).isin(kept)].reset_index(drop=True)
+
+
+def hold_out(spec: ht.Spec, table: pd.DataFrame, label: str) -> Held:
+    """Keep a patient out of a table."""
+    is_own = table[spec.patient.column].astype(str) == label
+    rows = table[is_own]
+    if spec.time is not None:
+        rows = rows.sort_values(spec.time.column, kind="stable")
+    covariates = {column: rows[column].dropna().iloc[0] for column in static_columns(spec)}
+    return Held(label, covariates, rows.reset_index(drop=True), table[~is_own].reset_index(drop=True))
+
+
+def fitted(spec: ht.Spec, table: pd.DataFrame, draws: int = 1000) -> ht.Fit:
+    """Two chains on two cores."""
+    model = ht.build(spec, ht.read_cohort(table, spec))
+    return ht.sample(model, chains=2, warmup=500, draws=draws, seed=7, device="cpu", progress=False)
+
+
+def followed(fit: ht.Fit, held: Held, particles: int = 2000) -> Iterator[tuple[ht.Twin, float]]:
+    """The twin after each record, and the seconds that the update took."""
+    twin = ht.start_twin(fit, patient=held.label, covariates=held.covariates, particles=particles)
+    for place in range(len(held.rows)):
+        row = held.rows.iloc[[place]]
+        begin = time.perf_counter()
+        twin = ht.update(twin, row)
+        yield twin, time.perf_counter() - begin
+
+
+def latency(name: str) -> dict[str, float]:
+    """Milliseconds of a warm update of one twin with 2,000 particles on one core."""
+    spec, table = cohort(name)
+    labels = list(dict.fromkeys(table[spec.patient.column].astype(str)))
+    held = hold_out(spec, table, labels[0])
+    fit = fitted(spec, held.others, 500)
+    if hasattr(os, "sched_setaffinity"):
+        everywhere = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(everywhere)})
+    first = [seconds for _, seconds in followed(fit, held)]
+    shapes = len(next(iter(followed(fit, held)))[0].population.compiled)
+    steps, times = [], []
+    for _ in range(3):
+        for twin, seconds in followed(fit, held):
+            steps.append(twin.steps[-1].stages)
+            times.append(1e3 * seconds)
+    compiled = len(twin.population.compiled)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, everywhere)
+    return {
+        "records": len(held.rows),
+        "median_ms": round(float(np.median(times)), 2),
+        "p90_ms": round(float(np.quantile(times, 0.9)), 2),
+        "most_ms": round(max(times), 2),
+        "mean_stages": round(float(np.mean(steps)), 2),
+        "first_pass_s": round(sum(first), 2),
+        "compiled_anew": compiled - shapes,
+    }
+
+
+def many(patients: int) -> dict[str, float]:
+    """Seconds for one record each of many new patients, 2,000 particles, on all cores."""
+    spec, table = cohort("sleep")
+    fit = fitted(spec, table)
+    rng = np.random.default_rng(1)
+    labels = [f"n{number}" for number in range(patients)]
+    begin = time.perf_counter()
+    twins = ht.start_twins(fit, rows=pd.DataFrame({"id": labels}))
+    started = time.perf_counter() - begin
+    rows = pd.DataFrame(
+        {"id": labels, "time_d": 3.0, "reaction_ms": 285 + 45 * rng.standard_normal(patients)}
+    )
+    ht.update_many(twins[:32], rows[:32])  # compiles
+    begin = time.perf_counter()
+    updated = ht.update_many(twins, rows)
+    seconds = time.perf_counter() - begin
+    stages = float(np.mean([twin.steps[-1].stages for twin in updated]))
+    return {
+        "patients": patients,
+        "start_s": round(started, 1),
+        "seconds": round(seconds, 1),
+        "stages": stages,
+    }
+
+
+def agreement(name: str, held_out: int, particles: int = 2000) -> Iterator[dict[str, object]]:
+    """How far a twin that was held out and updated record by record is from the joint fit, in its SDs."""
+    spec, table = cohort(name)
+    labels = list(dict.fromkeys(table[spec.patient.column].astype(str)))
+    chosen = labels if len(labels) <= held_out else labels[:: len(labels) // held_out][:held_out]
+    joint = fitted(spec, table, 2000).intervals().set_index(["patient", "parameter"])
+    for label in chosen:
+        held = hold_out(spec, table, label)
+        fit = fitted(spec, held.others, 2000)
+        times = list(followed(fit, held, particles))
+        yield {"patient": label, "records": len(held.rows), **compared(times[-1][0], joint)}
+
+
+def compared(twin: ht.Twin, joint: pd.DataFrame) -> dict[str, object]:
+    """The largest differences over a twin's parameters, in SDs of the joint fit."""
+    own = twin.intervals()
+    told = joint.loc[[(twin.patient, name) for name in own["parameter"]]]
+    off = {
+        word: np.abs(own[word].to_numpy() - told[word].to_numpy()) / told["sd"].to_numpy()
+        for word in ("mean", "lower", "upper")
+    }
+    return {
+        "mean_sd": round(float(off["mean"].max()), 3),
+        "ends_sd": round(float(max(off["lower"].max(), off["upper"].max())), 3),
+        "effective_population": round(twin.steps[-1].effective_population),
+        "doubts": list(twin.doubts),
+    }
+
+
+def coverage(patients: int = 500, known: int = 4, later: int = 4) -> dict[str, object]:
+    """Share of later measurements inside 90 % forecast intervals, of patients simulated from a known truth."""
+    spec, _ = cohort("sleep")
+    rng = np.random.default_rng(5)
+
+    def simulated(labels: list[str], days: np.ndarray) -> pd.DataFrame:
+        noise = rng.standard_normal((2, len(labels)))
+        intercept = 250 + 25 * noise[0]
+        slope = 10 + 6 * (0.2 * noise[0] + np.sqrt(0.96) * noise[1])
+        mean = intercept[:, None] + slope[:, None] * days
+        values = mean + 25 * rng.standard_normal(mean.shape)
+        return pd.DataFrame(
+            {
+                "id": np.repeat(labels, len(days)),
+                "time_d": np.tile(days, len(labels)),
+                "reaction_ms": values.ravel(),
+            }
+        )
+
+    fit = fitted(spec, simulated([f"f{number}" for number in range(40)], np.arange(8.0)))
+    labels = [f"n{number}" for number in range(patients)]
+    rows = simulated(labels, np.arange(float(known + later)))
+    past = rows[rows["time_d"] < known]
+    twins = ht.update_many(ht.start_twins(fit, rows=pd.DataFrame({"id": labels})), past)
+    inside = []
+    for twin in twins:
+        own = rows[(rows["id"] == twin.patient) & (rows["time_d"] >= known)]
+        chosen = rng.choice(len(twin.weights), 4000, p=twin.weights)
+        sigma = twin.population.draws["sigma_reaction"][twin.particles.draw[chosen]]
+        line = (twin.parameters[name][chosen][:, None] for name in ("intercept", "slope"))
+        mean = next(line) + next(line) * own["time_d"].to_numpy()
+        forecast = mean + sigma[:, None] * rng.standard_normal(mean.shape)
+        lower, upper = np.quantile(forecast, (0.05, 0.95), axis=0)
+        inside.append((own["reaction_ms"] > lower) & (own["reaction_ms"] < upper))
+    share = np.array(inside).mean(axis=0)
+    return {
+        "patients": patients,
+        "covered": round(float(np.mean(inside)), 4),
+        "by_horizon": [round(float(value), 3) for value in share],
+        "doubtful": sum(bool(twin.doubts) for twin in twins),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,297 @@
+"""Commands about twins: patients whose posterior goes on learning, kept in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hierarchical_twin.cli.app import (
+    EXIT_NOT_TRUSTWORTHY,
+    FitArgument,
+    KindOption,
+    OutOption,
+    ProbOption,
+    app,
+)
+from hierarchical_twin.cli.console import print_table, say, show
+from hierarchical_twin.cli.files import open_saved
+from hierarchical_twin.cli.words import assignments, numbers, scenario_of, whole_numbers
+from hierarchical_twin.errors import DataError, Problem
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from hierarchical_twin.twin.twin import Twin
+
+_PAGES = (".html", ".htm")
+
+StoreArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The folder `twin start` wrote.")]
+RecordsArgument = Annotated[Path, typer.Argument(metavar="RECORDS", help="A CSV or Parquet table.")]
+PatientOption = Annotated[str, typer.Option(help="Whose twin.")]
+SeedOption = Annotated[int, typer.Option(help="The same seed gives the same numbers.")]
+ParticlesOption = Annotated[int, typer.Option(help="Particles of each twin.")]
+TimesOption = Annotated[
+    str | None, typer.Option(help="Times (or values of the coordinate), such as 0,30,60.")
+]
+PlanOption = Annotated[Path | None, typer.Option(help="A table of doses and inputs to come.")]
+
+group = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Twins: patients whose posterior goes on learning, record by record.",
+)
+app.add_typer(group, name="twin")
+
+
+@group.command()
+def start(
+    path: FitArgument,
+    store: Annotated[Path, typer.Option(help="The folder of the twins; made if need be.")],
+    patient: Annotated[
+        list[str] | None, typer.Option(help="A patient of the fit, or a new one's label; may be repeated.")
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", help="The patient is not one of the fit's.")] = False,
+    covariate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="What is known of a new patient; may be repeated."),
+    ] = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="A table of new patients: a row for each, with what is known of them.")
+    ] = None,
+    particles: ParticlesOption = 2000,
+    seed: SeedOption = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew where there is a twin already; it is lost.")
+    ] = False,
+) -> None:
+    """Start twins: of patients of a fit (all of them, unless some are named), or of new ones.
+
+    Examples: `hierarchical-twin twin start growth_fit --store twins --patient m1`,
+    `hierarchical-twin twin start growth_fit --store twins --new --patient m99 --covariate grade=3`
+    """
+    known = assignments(covariate, "--covariate") if new or covariate else None
+    labels = _labels(patient or [], known, rows)
+    fit = open_saved(path)
+    from hierarchical_twin.cohort.table import open_table
+    from hierarchical_twin.twin.start import start_twin, start_twins
+    from hierarchical_twin.twin.store import TwinStore
+
+    if known is not None:
+        label = labels[0] if labels else None
+        twins = [start_twin(fit, patient=label, covariates=known, particles=particles, seed=seed)]
+    else:
+        asked = None if rows is None else open_table(rows).frame
+        twins = start_twins(fit, patients=labels or None, rows=asked, particles=particles, seed=seed)
+
+    TwinStore.create(store, fit).save_many(twins, overwrite=overwrite)
+    shown = ", ".join(twin.patient for twin in twins[:10]) + (", ..." if len(twins) > 10 else "")
+    typer.echo(f"started {len(twins)} {'twin' if len(twins) == 1 else 'twins'} in {store}: {shown}")
+
+
+@group.command()
+def update(
+    store: StoreArgument,
+    records: RecordsArgument,
+    prob: ProbOption = 0.9,
+    out: OutOption = None,
+) -> None:
+    """Update the twins of a table's patients with its rows; print what does not fit, and the new intervals.
+
+    Rows that a twin knows say nothing new, so the same table, grown, may be given again. A column `record`
+    identifies rows, and corrects those given before. Nothing is saved unless every row can be.
+
+    Example: `hierarchical-twin twin update twins new_scans.csv`
+    """
+    from hierarchical_twin.analysis.intervals import check_interval
+
+    check_interval(prob, "equal-tailed")
+    from hierarchical_twin.analysis.files import check_table_name
+    from hierarchical_twin.cohort.table import open_table
+    from hierarchical_twin.twin.store import TwinStore
+
+    if out is not None:
+        check_table_name(out)  # after the update is too late to refuse
+    changed = TwinStore(store).update(open_table(records).frame)
+    for twin in changed:
+        for warning in twin.steps[-1].warnings:
+            say(f"{twin.patient}: {warning}")
+    if not changed:
+        say("nothing new: the twins know all of these records")
+        return
+    import pandas as pd
+
+    show(pd.concat([twin.intervals(prob) for twin in changed], ignore_index=True), out)
+    if not all(twin.steps[-1].is_trustworthy for twin in changed):
+        raise typer.Exit(EXIT_NOT_TRUSTWORTHY)
+
+
+@group.command(name="show")
+def show_twin(
+    store: StoreArgument,
+    patient: Annotated[str | None, typer.Option(help="Whose twin; without it, a table of all.")] = None,
+    prob: ProbOption = 0.9,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write a page of the patient (.html), or the table (.csv, .parquet, .json)."),
+    ] = None,
+    until: Annotated[float | None, typer.Option(help="Time at which the page's forecast ends.")] = None,
+    plan: PlanOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that is there.")] = False,
+) -> None:
+    """Show what a twin knows and how it came to know it; or every twin's parameters in one table.
+
+    Examples: `hierarchical-twin twin show twins --patient m1 --out m1.html`,
+    `hierarchical-twin twin show twins --out twins.parquet`
+    """
+    from hierarchical_twin.twin.store import TwinStore
+
+    opened = TwinStore(store)
+    if patient is None:
+        if out is not None and out.suffix.lower() in _PAGES:
+            raise DataError(Problem("--out", f"a page ({out}) of all twins", "--patient beside it"))
+        show(opened.table(prob), out)
+        return
+    twin = opened.open(patient)
+    if out is not None and out.suffix.lower() in _PAGES:
+        from hierarchical_twin.report.twin_page import write_twin_page
+
+        to_come = _planned(plan)
+        page = write_twin_page(twin, out, until=until, plan=to_come, prob=prob, overwrite=overwrite)
+        typer.echo(f"wrote {page}")
+    elif out is not None:
+        show(twin.intervals(prob), out)
+    else:
+        print_table(twin.intervals(prob), without=("prob", "kind"))
+        print_table(opened.history(patient), without=("warnings", "stages", "acceptance", "repeated"))
+    for doubt in twin.doubts:
+        say(f"{twin.patient}: {doubt}")
+    if twin.doubts:
+        raise typer.Exit(EXIT_NOT_TRUSTWORTHY)
+
+
+@group.command()
+def forecast(
+    store: StoreArgument,
+    patient: PatientOption,
+    times: TimesOption = None,
+    rows: Annotated[Path | None, typer.Option(help="A table of what to predict, instead of times.")] = None,
+    plan: PlanOption = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="COLUMN=VALUE", help="Change a column of the records; may be repeated."
+        ),
+    ] = None,
+    prob: ProbOption = 0.9,
+    kind: KindOption = "equal-tailed",
+    draws: Annotated[int, typer.Option(help="Draws of the forecast.")] = 1000,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+) -> None:
+    """What a twin's patient would show at other times, under the doses and inputs so far or those of a plan.
+
+    Example: `hierarchical-twin twin forecast twins --patient m1 --times 90,180 --plan doses.csv`
+    """
+    asked, scenario = numbers(times), scenario_of(changes)
+    from hierarchical_twin.analysis.intervals import check_interval
+
+    check_interval(prob, kind)
+    from hierarchical_twin.twin.forecast import forecast as find
+
+    found = find(
+        _opened(store, patient),
+        asked,
+        rows=rows,
+        plan=_planned(plan),
+        scenario=scenario,
+        draws=draws,
+        seed=seed,
+    )
+    show(found.table(prob=prob, kind=kind), out)
+
+
+@group.command()
+def score(
+    path: FitArgument,
+    records: RecordsArgument,
+    known: Annotated[
+        str, typer.Option(help="After how many records of a patient to forecast the others.")
+    ] = "0,1,2,3",
+    horizons: Annotated[
+        str | None, typer.Option(help="Ends of groups of the time ahead, such as 30,90.")
+    ] = None,
+    prob: ProbOption = 0.9,
+    particles: ParticlesOption = 2000,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the scores here (.svg, .png).")] = None,
+) -> None:
+    """Forecast the later records of new patients from their first ones, and score the forecasts.
+
+    Beside the twin: the population alone, and no pooling.
+
+    Example: `hierarchical-twin twin score growth_fit later_patients.csv --known 0,1,2 --figure scores.svg`
+    """
+    ks = whole_numbers(known, "--known")
+    ends = numbers(horizons, "--horizons")
+    fit = open_saved(path)
+    from hierarchical_twin.twin.score import score_forecasts
+
+    found = score_forecasts(fit, records, ks=ks, horizons=ends, prob=prob, particles=particles, seed=seed)
+    show(found.table(), out)
+    if figure is not None:
+        from hierarchical_twin.report.figures import save_figure
+        from hierarchical_twin.report.scores import scores_figure
+
+        typer.echo(f"wrote {save_figure(scores_figure(found), figure)}")
+
+
+@group.command()
+def next_sample(
+    store: StoreArgument,
+    patient: PatientOption,
+    of: Annotated[str, typer.Option(help="What is to be known better: a parameter, or 'OUTCOME at TIME'.")],
+    candidates: Annotated[str, typer.Option(help="Times a sample could be taken at, such as 10,20,40.")],
+    plan: PlanOption = None,
+    prob: ProbOption = 0.9,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+) -> None:
+    """How much narrower an interval would be after one more measurement at each of some times.
+
+    Example: `hierarchical-twin twin next-sample twins --patient m1 --of "volume at 180" --candidates 60,90,120`
+    """
+    times = numbers(candidates, "--candidates") or []
+    from hierarchical_twin.twin.next_sample import next_sample as find
+
+    show(find(_opened(store, patient), of, times, plan=_planned(plan), prob=prob, seed=seed), out)
+
+
+def _labels(patients: list[str], known: dict[str, str] | None, rows: Path | None) -> list[str]:
+    """Who is asked for by name; words that do not go together are refused."""
+    if rows is not None and (patients or known is not None):
+        got = "--rows beside --patient, --new or --covariate"
+        raise DataError(Problem("twin start", got, "one of them", "put the patients into the table"))
+    if known is not None and len(patients) > 1:
+        got = f"{len(patients)} new patients"
+        raise DataError(Problem("twin start --patient", got, "one", "give a table of them to --rows"))
+    return patients
+
+
+def _planned(plan: Path | None) -> DataFrame | None:
+    """Doses and inputs to come."""
+    from hierarchical_twin.cohort.table import open_table
+
+    return None if plan is None else open_table(plan).frame
+
+
+def _opened(store: Path, patient: str) -> Twin:
+    """A stored twin; what speaks against trusting it is said."""
+    from hierarchical_twin.twin.store import TwinStore
+
+    twin = TwinStore(store).open(patient)
+    for doubt in twin.doubts:
+        say(f"{twin.patient}: {doubt}")
+    return twin

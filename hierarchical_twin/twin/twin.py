@@ -1,0 +1,215 @@
+"""The value of this package's last layer: a `Twin`, what it knows and how it came to know it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hierarchical_twin.analysis.intervals import DEFAULT_PROB, check_interval
+from hierarchical_twin.analysis.weighted import (
+    effective_size,
+    weighted_mean,
+    weighted_quantiles,
+    weighted_sd,
+)
+from hierarchical_twin.inference.label import variable_units
+from hierarchical_twin.twin.particles import Particles
+from hierarchical_twin.twin.population import Population
+
+SURPRISING = 0.005
+"""Predictive p-value below which a record is said not to fit."""
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """How a new measurement compares with what the twin expected of it.
+
+    Attributes
+    ----------
+    record : str
+    outcome : str
+    time : float
+        NaN where the mechanism has no time.
+    value : float
+        In the outcome's unit; the limit where censored.
+    p_value : float
+        Two-sided predictive probability of a value as far out, given all the twin knew before.
+    """
+
+    record: str
+    outcome: str
+    time: float
+    value: float
+    p_value: float
+
+    @property
+    def is_surprising(self) -> bool:
+        """Whether the measurement does not fit the twin."""
+        return self.p_value < SURPRISING
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One update of a twin.
+
+    Attributes
+    ----------
+    added, corrected, repeated : tuple of str
+        Records that were new, that replaced an earlier one, that said nothing new.
+    unused : tuple of str
+        New records whose measurement is left out: by the spec's filters, times or limits, or because an
+        input or a dose that it needs is not known.
+    surprises : tuple of Surprise
+        One for each new measurement.
+    effective : float
+        Effective particles after the update.
+    effective_population : float
+        Effective different draws of the population among them.
+    k_hat : float
+        Tail shape of the weights that one step without tempering would have given.
+    stages : int
+        Times that particles were resampled and moved.
+    acceptance : float
+        Of those moves; NaN without any.
+    log_evidence : float
+        Log predictive density of the new data.
+    parameters : pandas.DataFrame
+        ``parameter, mean, sd, median, lower, upper`` after the update, 90 % equal-tailed.
+    doubts : tuple of str
+        What speaks against trusting the update; empty if nothing does.
+    lasting : tuple of str
+        Those of the doubts that a later update does not mend.
+    error : float
+        Monte Carlo error of the parameter for which it is largest, as a share of what is tolerated.
+    """
+
+    added: tuple[str, ...]
+    corrected: tuple[str, ...]
+    repeated: tuple[str, ...]
+    unused: tuple[str, ...]
+    surprises: tuple[Surprise, ...]
+    effective: float
+    effective_population: float
+    k_hat: float
+    stages: int
+    acceptance: float
+    log_evidence: float
+    parameters: pd.DataFrame
+    doubts: tuple[str, ...] = ()
+    lasting: tuple[str, ...] = ()
+    error: float = float("nan")
+
+    @property
+    def is_trustworthy(self) -> bool:
+        """Whether nothing speaks against the update."""
+        return not self.doubts
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should look at, in plain words."""
+        said = []
+        for one in self.surprises:
+            if one.is_surprising:
+                when = "" if np.isnan(one.time) else f" at {one.time:g}"
+                said.append(
+                    f"{one.outcome} of {one.value:g}{when} does not fit this twin (p = {one.p_value:.2g}): "
+                    "check the sample, the sensor and whose it is; if it is right, the patient has changed "
+                    "or the model does not hold, and forecasts should not be used until that is settled"
+                )
+        if self.unused:
+            said.append(
+                f"measurements left out: {', '.join(self.unused)}; the spec's filters and times, or an input "
+                "or dose that is not known, leave them out"
+            )
+        return (*said, *self.doubts)
+
+
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """A patient's posterior as weighted particles, with all that led to it. `update` gives the next one.
+
+    Attributes
+    ----------
+    population : Population
+        Shared by all twins of a fit.
+    patient : str
+    static : mapping
+        Column to what is known of the patient: covariates, levels, known parameters.
+    records : pandas.DataFrame
+        ``record`` (identifier) and the spec's columns, in order of arrival.
+    arrays : mapping to ndarray, shape [1, ...]
+        The records as the model sees them, padded.
+    particles : Particles
+        NumPy arrays.
+    parameters : mapping to ndarray, shape [particle]
+        Parameters and derived quantities, in their units.
+    steps : tuple of Step
+        From the first update to the last.
+    seed : int
+    """
+
+    population: Population
+    patient: str
+    static: Mapping[str, Any]
+    records: pd.DataFrame
+    arrays: Mapping[str, np.ndarray]
+    particles: Particles
+    parameters: Mapping[str, np.ndarray]
+    steps: tuple[Step, ...] = field(default=())
+    seed: int = 0
+
+    @property
+    def revision(self) -> int:
+        """Number of updates so far."""
+        return len(self.steps)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Normalized weights ``[particle]``."""
+        return np.exp(self.particles.log_weights)
+
+    @property
+    def effective(self) -> float:
+        """Effective number of particles."""
+        return effective_size(self.weights)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What speaks against trusting the twin as it is: doubts of its last update, lasting ones of all."""
+        last = self.steps[-1].doubts if self.steps else ()
+        return tuple(dict.fromkeys([*(doubt for step in self.steps for doubt in step.lasting), *last]))
+
+    def intervals(self, prob: float = DEFAULT_PROB) -> pd.DataFrame:
+        """The patient's parameters with equal-tailed credible intervals.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``patient, parameter, unit, mean, sd, median, lower, upper, prob, kind``.
+
+        Raises
+        ------
+        SamplingError
+            `prob` is not between 0 and 1.
+        """
+        check_interval(prob, "equal-tailed")
+        table = summarise_particles(self.parameters, self.weights, prob)
+        units = variable_units(self.population.model)
+        table.insert(0, "patient", self.patient)
+        table.insert(2, "unit", [units.get(name, "1") for name in table["parameter"]])
+        return table.assign(prob=prob, kind="equal-tailed")
+
+
+def summarise_particles(
+    parameters: Mapping[str, np.ndarray], weights: np.ndarray, prob: float = DEFAULT_PROB
+) -> pd.DataFrame:
+    """``parameter, mean, sd, median, lower, upper`` of weighted particles."""
+    values = np.stack(list(parameters.values()), axis=1)
+    mean, sd = weighted_mean(values, weights), weighted_sd(values, weights)
+    median, lower, upper = weighted_quantiles(values, weights, (0.5, (1 - prob) / 2, (1 + prob) / 2))
+    columns = {"mean": mean, "sd": sd, "median": median, "lower": lower, "upper": upper}
+    return pd.DataFrame({"parameter": list(parameters), **columns})
