@@ -1,17 +1,16 @@
-"""Running a population's compiled functions over its twins: a few at a time, alike in shape, on all cores."""
+"""Running a population's compiled functions over its twins: a few at a time, alike in shape."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import nullcontext
 from typing import Any
 
 import jax
 import numpy as np
 
 from hierarchical_twin.inference.cache import compilation_cache
-from hierarchical_twin.inference.device import Place, choose_place, float64_on
+from hierarchical_twin.inference.device import choose_place, float64_on
 from hierarchical_twin.twin.population import Population
 
 _TOGETHER = 16
@@ -45,7 +44,6 @@ def in_batches(population: Population, run: Run, asked: Sequence[Any]) -> Iterat
     (int, result)
         Place in `asked`, and the arrays found, those of one shape together.
     """
-    place = choose_place("cpu", len(asked))
     leaves = [jax.tree.leaves(given) for given in asked]
     groups: dict[tuple[Any, ...], list[int]] = {}
     for number, own in enumerate(leaves):
@@ -54,29 +52,22 @@ def in_batches(population: Population, run: Run, asked: Sequence[Any]) -> Iterat
         )
     for shapes, members in groups.items():
         together = min(_TOGETHER, 1 << (len(members) - 1).bit_length())
-        batches = [members[start : start + together] for start in range(0, len(members), together)]
-        own = partial(_run_batch, population, run, asked, together, place)
         signature = (run.__name__, together, shapes)
-        if signature not in population.compiled:
-            # Alone, so that it is compiled once.
-            with compilation_cache():
-                yield from own(batches.pop(0))
-            population.compiled.add(signature)
-        if len(batches) < 2 or place.workers < 2:
-            for batch in batches:
-                yield from own(batch)
-            continue
-        with ThreadPoolExecutor(place.workers) as pool:
-            for found in pool.map(own, batches):
-                yield from found
+        # Switching the cache on takes as long as an update: only where something is to be compiled. Batches
+        # run one after the other: XLA uses the cores itself, and threads beside its own slowed it fivefold.
+        with nullcontext() if signature in population.compiled else compilation_cache():
+            for start in range(0, len(members), together):
+                yield from _run_batch(population, run, asked, (members[start : start + together], together))
+                population.compiled.add(signature)
 
 
 def _run_batch(
-    population: Population, run: Run, asked: Sequence[Any], together: int, place: Place, members: list[int]
+    population: Population, run: Run, asked: Sequence[Any], batch: tuple[list[int], int]
 ) -> list[tuple[int, Any]]:
-    """One call of the compiled function, filled up with the last patient."""
+    """One call of the compiled function for some patients, filled up with the last of them."""
+    members, together = batch
     filled = members + [members[-1]] * (together - len(members))
-    with float64_on(place):
+    with float64_on(choose_place("cpu", 1)):
         stacked = jax.tree.map(lambda *values: np.stack(values), *(asked[number] for number in filled))
         found = jax.tree.map(np.asarray, run(population, stacked))
     return [
