@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from hierarchical_twin.inference.draws import unfold_draws
 from hierarchical_twin.inference.estimate import announcement
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.inference.geometry import is_near_frames
+from hierarchical_twin.inference.interrupt import remembered_interrupts
 from hierarchical_twin.inference.keeper import Keeper
 from hierarchical_twin.inference.label import Record, label_draws
 from hierarchical_twin.inference.memory import available_bytes, check_memory, memory_needed
@@ -143,6 +144,7 @@ def sample(
     tell = announce or (lambda line: None)
     clock = {"start": time.perf_counter()}
     with ExitStack() as stack:
+        is_interrupted = stack.enter_context(remembered_interrupts())
         keep = stack.enter_context(open_checkpoint(checkpoint, resume=resume))
         device = keep.device(device)
         place = choose_place(device, chains, workers)
@@ -168,7 +170,7 @@ def sample(
         place = _tried_place(place, device, settings, pilot, own, tell)
         keep.begin(describe_run(model, asked, place, learned))  # a new run notes where it was tried to be
         stack.enter_context(float64_on(place))
-        with _watcher(progress) as watch:
+        with _watcher(progress, is_interrupted) as watch:
             drawn = run_chains(
                 run.kernel, run.starts, run.numbers, schedule, place=place, watch=watch, keep=keep
             )
@@ -259,10 +261,17 @@ def _check_start(pilot: Pilot) -> None:
     )
 
 
-def _watcher(is_shown: bool) -> Any:
-    def silent(progress: Progress) -> None:
-        del progress
+@contextmanager
+def _watcher(is_shown: bool, is_interrupted: Callable[[], bool]) -> Iterator[Callable[[Progress], None]]:
+    """What is called while chains run: a progress bar or nothing, and a look at whether to stop."""
+    bar = nullcontext(lambda progress: None)
+    if is_shown:
+        bar = import_module("hierarchical_twin.inference.progress").progress_bar()
+    with bar as show:
 
-    if not is_shown:
-        return nullcontext(silent)
-    return import_module("hierarchical_twin.inference.progress").progress_bar()
+        def watch(progress: Progress) -> None:
+            show(progress)
+            if is_interrupted():
+                raise KeyboardInterrupt
+
+        yield watch
