@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,14 +24,20 @@ def remembered_interrupts() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread() or not callable(earlier):
         yield lambda: False
         return
-    pressed = threading.Event()
+    pressed, told = threading.Event(), sys.unraisablehook
+
+    def tell(lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is not KeyboardInterrupt:  # that one is not lost: it is remembered
+            told(lost)
 
     def remember(number: int, frame: FrameType | None) -> None:
         pressed.set()
         earlier(number, frame)
 
     signal.signal(signal.SIGINT, remember)
+    sys.unraisablehook = tell
     try:
         yield pressed.is_set
     finally:
+        sys.unraisablehook = told
         signal.signal(signal.SIGINT, earlier)

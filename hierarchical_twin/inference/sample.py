@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from hierarchical_twin.inference.label import Record, label_draws
 from hierarchical_twin.inference.memory import available_bytes, check_memory, memory_needed
 from hierarchical_twin.inference.methods import Finished, prepare_run
 from hierarchical_twin.inference.no_pooling import no_pooling_estimates
-from hierarchical_twin.inference.nuts import Draws, Progress, run_chains
+from hierarchical_twin.inference.nuts import Draws, Progress, Watcher, run_chains
 from hierarchical_twin.inference.pilot import (
     NOT_FINITE,
     Pilot,
@@ -170,9 +170,10 @@ def sample(
         place = _tried_place(place, device, settings, pilot, own, tell)
         keep.begin(describe_run(model, asked, place, learned))  # a new run notes where it was tried to be
         stack.enter_context(float64_on(place))
-        with _watcher(progress, is_interrupted) as watch:
+        with _watcher(progress) as watch:
+            heed = _heeding(watch, is_interrupted)
             drawn = run_chains(
-                run.kernel, run.starts, run.numbers, schedule, place=place, watch=watch, keep=keep
+                run.kernel, run.starts, run.numbers, schedule, place=place, watch=heed, keep=keep
             )
         _check_drawn(drawn, schedule, keep, tell)
         clock["nuts"] = time.perf_counter()
@@ -261,17 +262,21 @@ def _check_start(pilot: Pilot) -> None:
     )
 
 
-@contextmanager
-def _watcher(is_shown: bool, is_interrupted: Callable[[], bool]) -> Iterator[Callable[[Progress], None]]:
-    """What is called while chains run: a progress bar or nothing, and a look at whether to stop."""
-    bar = nullcontext(lambda progress: None)
-    if is_shown:
-        bar = import_module("hierarchical_twin.inference.progress").progress_bar()
-    with bar as show:
+def _watcher(is_shown: bool) -> Any:
+    def silent(progress: Progress) -> None:
+        del progress
 
-        def watch(progress: Progress) -> None:
-            show(progress)
-            if is_interrupted():
-                raise KeyboardInterrupt
+    if not is_shown:
+        return nullcontext(silent)
+    return import_module("hierarchical_twin.inference.progress").progress_bar()
 
-        yield watch
+
+def _heeding(watch: Watcher, is_interrupted: Callable[[], bool]) -> Watcher:
+    """The same, and a look at whether Ctrl-C was pressed and its exception lost."""
+
+    def both(progress: Progress) -> None:
+        watch(progress)
+        if is_interrupted():
+            raise KeyboardInterrupt
+
+    return both

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -28,6 +29,27 @@ def test_it_is_remembered_and_the_handler_put_back():
         press()
         assert is_interrupted()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_lost_one_is_not_told():
+    class Careless:
+        """Raises where nobody hears."""
+
+        def __init__(self, error: BaseException) -> None:
+            self.error = error
+
+        def __del__(self) -> None:
+            raise self.error
+
+    seen, earlier = [], sys.unraisablehook
+    sys.unraisablehook = lambda lost: seen.append(lost.exc_type)
+    try:
+        with remembered_interrupts():
+            Careless(KeyboardInterrupt())
+            Careless(ValueError())
+    finally:
+        sys.unraisablehook = earlier
+    assert seen == [ValueError]
 
 
 def test_elsewhere_nothing_is_touched():
