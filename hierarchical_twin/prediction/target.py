@@ -86,7 +86,7 @@ def dose_for(
     """
     model = model_of(fit)
     column, unit = _column(model.spec, by)
-    low, high = _checked(between, probability)
+    low, high = check_ends(between, probability)
     asked = _settled(fit, model, statement, high if column == _coordinate_column(model.spec) else None)
     place = high if asked.place is None else asked.place
     own = own_patients(model.cohort, patients)
@@ -187,8 +187,17 @@ def _coordinate_column(spec: Spec) -> str | None:
     return None if coordinate is None else spec.inputs[coordinate].column
 
 
-def _checked(between: tuple[float, float], probability: float) -> tuple[float, float]:
-    problems = []
+def check_ends(
+    between: tuple[float, float], probability: float, others: Sequence[Problem] = ()
+) -> tuple[float, float]:
+    """The ends to look between, as numbers.
+
+    Raises
+    ------
+    DataError
+        They or `probability` are out of range, or there are `others` to tell with them.
+    """
+    problems = list(others)
     if not 0 < probability < 1:
         problems.append(Problem("probability", repr(probability), "a number between 0 and 1, such as 0.9"))
     try:

@@ -19,7 +19,7 @@ from hierarchical_twin.inference.cache import compilation_cache
 from hierarchical_twin.inference.device import choose_place, float64_on
 from hierarchical_twin.prediction.dial import Bodies, dial_between, response
 from hierarchical_twin.prediction.statements import settle_statements
-from hierarchical_twin.prediction.target import dose_for
+from hierarchical_twin.prediction.target import check_ends, dose_for
 from hierarchical_twin.spec.schema import Spec
 from hierarchical_twin.twin.as_fit import DRAWS, as_fit, resampled
 from hierarchical_twin.twin.chances import limited
@@ -122,18 +122,8 @@ def _checked(
     if column not in units:
         expected = f"a column of doses or of an input: {', '.join(units) or 'this spec has none'}"
         problems.append(Problem("by", f"'{by}'", expected, nearest(by, [*units, *_inputs(spec)])))
-    if not 0 < probability < 1:
-        problems.append(Problem("probability", repr(probability), "a number between 0 and 1, such as 0.9"))
-    try:
-        low, high = (float(end) for end in between)
-    except (TypeError, ValueError):
-        low, high = np.nan, np.nan
-    if not 0 <= low < high < np.inf:
-        expected = "two numbers from 0, the lower first, such as (0.1, 40)"
-        problems.append(Problem("between", repr(between), expected))
-    if problems:
-        raise DataError(problems)
-    return units[column], (low, high)
+    ends = check_ends(between, probability, problems)
+    return units[column], ends
 
 
 def _rows(spec: Spec, column: str, plan: Plan | None) -> pd.DataFrame:
