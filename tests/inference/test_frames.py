@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import hierarchical_twin as ht
 from hierarchical_twin.graph.blocks import split_blocks
 from hierarchical_twin.graph.evaluate import flat_size, parameters_at
+from hierarchical_twin.inference import sample as sampling
 from hierarchical_twin.inference.curvature import blank_information
 from hierarchical_twin.inference.frames import mark_failing, without_frames
 from hierarchical_twin.inference.pilot import find_pilot, informed, without_failing
@@ -68,3 +70,17 @@ def test_the_same_point_without_a_frame():
     before, after = (parameters_at(one.model, one.position)["eta"] for one in (pilot, other))
     assert np.allclose(before, after, atol=1e-6) and not np.allclose(pilot.position, other.position)
     assert without_failing(replace(pilot, failing=np.zeros(PATIENTS, bool))).model is pilot.model
+
+
+@pytest.mark.parametrize(("method", "told"), [("joint", True), ("blocked", False)])
+def test_one_trajectory_for_all_goes_without_them(method, told, monkeypatch):
+    rows = [(f"p{n}", t, 10.0 + n + (2 + 0.1 * n) * t) for n in range(PATIENTS) for t in (0.0, 1.0, 3.0, 6.0)]
+
+    def pilot(model):
+        return replace(find_pilot(model), failing=np.arange(PATIENTS) < 2)
+
+    monkeypatch.setattr(sampling, "find_pilot", pilot)
+    said: list[str] = []
+    short = {"chains": 1, "warmup": 20, "draws": 10, "progress": False, "device": "cpu"}
+    ht.sample(linear_model(LINEAR, rows), method=method, announce=said.append, **short)
+    assert any("the data of 2 patients" in line for line in said) == told
