@@ -36,6 +36,11 @@ def main() -> None:
     _run_parts(given, out)
 
 
+def _names(word: str, name: str) -> bool:
+    """Whether a word names an engine: in whole, or by its beginning where no engine has that very name."""
+    return word == name if word in ENGINES else name.startswith(word)
+
+
 def _run_parts(given: argparse.Namespace, out: Path) -> None:
     from benchmarks import plan
 
@@ -43,7 +48,7 @@ def _run_parts(given: argparse.Namespace, out: Path) -> None:
     if parts != ("page",):
         write_machine(out)
     if "cells" in parts:
-        engines = [name for name in ENGINES if any(name.startswith(word) for word in given.engines)]
+        engines = [name for name in ENGINES if any(_names(word, name) for word in given.engines)]
         plan.run_cells(
             plan.Request(
                 out,
@@ -76,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("part", nargs="?", default="all", choices=(*PARTS, "cell", "table"))
     parser.add_argument("--models", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--patients", nargs="+", type=int, default=[20, 200, 2000])
-    parser.add_argument("--engines", nargs="+", default=[""], help="beginnings of names, such as ours stan")
+    parser.add_argument(
+        "--engines", nargs="+", default=[""], help="names such as ours, or their beginnings such as stan"
+    )
     parser.add_argument("--repeats", type=int, help="default: 3 up to 200 patients, 1 beyond")
     parser.add_argument("--limit-seconds", type=float, default=240.0, help="of one cell")
     parser.add_argument(

@@ -88,13 +88,23 @@ def _settled(request: Request, cell: Cell) -> str:
     """Why a cell need not be run, or an empty string."""
     engine = ENGINES[cell.engine]
     if engine.is_ours:
-        return ""
+        return _over_limit_before(request, cell)
     if engine.family in _SMALL_ONLY and (cell.patients > min(request.patients) or cell.repeat > 1):
         return f"compared at the smallest size, once: {_SMALL_ONLY[engine.family]}"
     if cell.repeat > 1:
         return _not_near_best(request, cell)
     smaller = [size for size in request.patients if size < cell.patients]
     return _behind_at(request, cell, max(smaller)) if smaller else ""
+
+
+def _over_limit_before(request: Request, cell: Cell) -> str:
+    """What did not end within its limit once will not the next time."""
+    path = request.out / f"{Cell(cell.problem, cell.patients, cell.engine, 1).name}.json"
+    if cell.repeat == 1 or not path.exists():
+        return ""
+    return (
+        "over the limit in the first repeat" if json.loads(path.read_text())["status"] == "over limit" else ""
+    )
 
 
 def _not_near_best(request: Request, cell: Cell) -> str:
