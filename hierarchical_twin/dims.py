@@ -55,6 +55,11 @@ def other_effect_dim(group: str) -> str:
     return f"{effect_dim(group)}_other"
 
 
+def diffusion_name(state: str) -> str:
+    """Variable of a state's diffusion under process noise."""
+    return f"diffusion_{state}"
+
+
 def group_suffix(group: str) -> str:
     """Suffix of a grouping level's variables: none for patient, ``_site`` for site."""
     return "" if group == PATIENT else f"_{group}"

@@ -15,6 +15,7 @@ from scipy.special import logsumexp
 
 from hierarchical_twin.analysis.left_out import k_hat_limit, smooth_weights
 from hierarchical_twin.analysis.residuals import row_uniforms
+from hierarchical_twin.analysis.variables import has_process_noise
 from hierarchical_twin.dims import (
     CHAIN,
     DRAW,
@@ -100,7 +101,8 @@ def leave_one_observation_out(tree: xr.DataTree) -> LeaveOneOut:
     Raises
     ------
     SamplingError
-        The fit keeps no log likelihood of rows (``patients="summary"``).
+        The fit keeps no log likelihood of rows (``patients="summary"``), or has process noise, under which a
+        row's likelihood is given the earlier ones.
 
     Notes
     -----
@@ -113,6 +115,10 @@ def leave_one_observation_out(tree: xr.DataTree) -> LeaveOneOut:
     Vehtari, Simpson, Gelman, Yao and Gabry (2024), JMLR 25(72). LOO-PIT: Gelfand, Dey and Chang (1992), Bayesian
     Statistics 4, with Säilynoja, Bürkner and Vehtari (2022), doi:10.1007/s11222-022-10090-6, on how to look at it.
     """
+    if has_process_noise(tree):
+        got, expected = "a fit with process noise", "measurements that are independent given the parameters"
+        hint = "compare by patient: each measurement is judged given the earlier ones"
+        raise SamplingError(Problem(NAME, got, expected, hint))
     for group in (LOG_LIKELIHOOD, OBSERVED_DATA, POSTERIOR_PREDICTIVE):
         if group not in tree.children:
             hint = "fit with patients='draws'"

@@ -24,7 +24,7 @@ _SAMPLE_DIMS = (CHAIN, DRAW)
 _NOT_OWN = (CHAIN, DRAW, STATISTIC)
 _FACTOR_BREAK = re.compile(r":(?![^\[(]*[\])])")  # the colons of age:sex[M], not those of a level or a call
 _PLAIN_COVARIATE = re.compile(r"(?:center\()?(\w+)\)?")
-_POPULATION_ORDER = ("beta_", "omega", "omega_correlation", "sigma_", "concentration_")
+_POPULATION_ORDER = ("beta_", "omega", "omega_correlation", "sigma_", "concentration_", "diffusion_")
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,11 @@ def links_of(tree: xr.DataTree) -> dict[str, str]:
 def units_of(tree: xr.DataTree) -> dict[str, str]:
     """Variable to unit, as the fit recorded it."""
     return _json_attribute(tree, "unit")
+
+
+def has_process_noise(tree: xr.DataTree) -> bool:
+    """Whether the states of a fit wander away from its mechanism."""
+    return any(str(name).startswith("diffusion_") for name in posterior_of(tree).data_vars)
 
 
 def errors_of(tree: xr.DataTree) -> dict[str, str]:

@@ -14,11 +14,13 @@ from numpyro.infer.util import potential_energy
 
 from hierarchical_twin.cohort import Cohort
 from hierarchical_twin.graph.build import build
-from hierarchical_twin.graph.evaluate import solve, split
+from hierarchical_twin.graph.evaluate import split, wander
+from hierarchical_twin.graph.filtering import foresee
 from hierarchical_twin.graph.likelihood import JAX
 from hierarchical_twin.graph.model import Model
-from hierarchical_twin.graph.nodes import Compute, Data, Observe, Sample, Solve
+from hierarchical_twin.graph.nodes import Compute, Data, Filter, Observe, Sample, Solve
 from hierarchical_twin.graph.operations import OPERATIONS, residual_sd
+from hierarchical_twin.graph.solving import solve
 from hierarchical_twin.spec.schema import Spec
 
 Array = Any
@@ -133,6 +135,8 @@ def to_numpyro(spec: Spec, cohort: Cohort, *, parameterization: str | None = Non
 def model_function(model: Model) -> Callable[..., None]:
     """The NumPyro program of a built model."""
 
+    as_declared = {node.name: node for node in model.graph.measurements}
+
     def program(is_observed: bool = True) -> None:
         values: dict[str, Array] = {}
         for node in model.graph:
@@ -155,8 +159,14 @@ def model_function(model: Model) -> Callable[..., None]:
                     values[name] = numpyro.deterministic(name, value) if is_reported else value
                 case Solve():
                     values |= solve(node, values)
-                case Observe():
-                    _observe(model, node, values, is_observed)
+                case Filter() if is_observed:
+                    values |= foresee(node, model.arrays, values)
+                case Filter():
+                    values |= wander(model, values, numpyro.prng_key(), is_free=True)
+                case Observe(name):
+                    # What is drawn errs around a path of the state, not around what was to be expected.
+                    measured = node if is_observed else as_declared[name]
+                    _observe(model, measured, values, is_observed)
 
     return program
 

@@ -20,10 +20,12 @@ from pytensor import wrap_jax
 from hierarchical_twin.cohort import Cohort
 from hierarchical_twin.dims import observation_dim
 from hierarchical_twin.graph.build import build
-from hierarchical_twin.graph.evaluate import solve, split
+from hierarchical_twin.graph.evaluate import split
+from hierarchical_twin.graph.filtering import foresee
 from hierarchical_twin.graph.model import Model
-from hierarchical_twin.graph.nodes import Compute, Data, Observe, Sample, Solve
+from hierarchical_twin.graph.nodes import Compute, Data, Filter, Observe, Sample, Solve, ahead_of
 from hierarchical_twin.graph.operations import OPERATIONS, Namespace, residual_sd
+from hierarchical_twin.graph.solving import solve
 from hierarchical_twin.spec.schema import Spec
 
 Array = Any
@@ -113,7 +115,8 @@ def to_pymc(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) 
     Returns
     -------
     pymc.Model
-        With coords and dims; per-patient parameters are deterministics under their own names.
+        With coords and dims; per-patient parameters are deterministics under their own names. Under process
+        noise a measurement is judged, and would be drawn, given the earlier ones.
     """
     return pymc_model(build(spec, cohort, parameterization=parameterization))
 
@@ -138,6 +141,8 @@ def pymc_model(model: Model) -> pm.Model:
                     values[name] = pm.Deterministic(name, value, dims=dims or None) if is_reported else value
                 case Solve():
                     values |= _solve(model, node, values)
+                case Filter():
+                    values |= _foresee(model, node, values)
                 case Observe():
                     _observe(model, node, values)
     return program
@@ -165,6 +170,29 @@ def _solve(model: Model, node: Solve, values: Mapping[str, Array]) -> dict[str, 
     }
 
 
+def _foresee(model: Model, node: Filter, values: Mapping[str, Array]) -> dict[str, Array]:
+    """The filter as one JAX operation of parameters, diffusions and residual parameters."""
+    given = [parameter.source for parameter in node.solve.parameters]
+    given += [value for _, value in node.diffusions]
+    given += [value for measurement in node.measurements for _, value in measurement.parameters]
+    names = list(dict.fromkeys(name for name in given if isinstance(name, str)))
+    exposure = {name: jnp.asarray(model.arrays[name]) for name in node.solve.exposure}
+    outputs = [
+        name
+        for measurement in node.measurements
+        for name in ahead_of(measurement.name)
+        if measurement.error == "lognormal" or name != ahead_of(measurement.name)[1]
+    ]
+
+    def foreseen(*parameters: Array) -> tuple[Array, ...]:
+        found = foresee(node, model.arrays, {**exposure, **dict(zip(names, parameters, strict=True))})
+        return tuple(found[name] for name in outputs)
+
+    shape = model.cohort.arrays[node.solve.exposure[0]].shape
+    values_of = wrap_jax(foreseen)(*(values[name] for name in names))
+    return {name: pt.specify_shape(value, shape) for name, value in zip(outputs, values_of, strict=True)}
+
+
 def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:
     arrays = model.cohort.arrays
     mask = arrays[node.mask]
@@ -172,7 +200,7 @@ def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:
     if not mask.all():
         predicted = predicted[np.flatnonzero(mask)]
     # As float64 arrays: PyTensor keeps a bare 4.0 in single precision.
-    given = {word: _argument(values, value) for word, value in node.parameters}
+    given = {word: _at_rows(_argument(values, value), mask) for word, value in node.parameters}
     data = {kind: _measured(arrays, name, mask) for kind, name in _named_arrays(node).items()}
     if node.error == "lognormal" and node.log_predicted is None:
         predicted = pt.log(predicted)
@@ -217,6 +245,11 @@ def _log_ndtr(z: Array) -> Array:
     tail, rest = pt.switch(is_in_tail, z, -1.0), pt.switch(is_in_tail, -1.0, z)
     in_tail = pt.log(0.5 * pt.erfcx(-tail / np.sqrt(2.0))) - 0.5 * tail * tail
     return pt.switch(is_in_tail, in_tail, pt.log1p(-0.5 * pt.erfc(rest / np.sqrt(2.0))))
+
+
+def _at_rows(value: Array, mask: np.ndarray) -> Array:
+    """A residual parameter at the measured rows, where each has one of its own."""
+    return value if value.ndim < 2 else value.ravel()[np.flatnonzero(mask)]
 
 
 def _named_arrays(node: Observe) -> dict[str, str | None]:

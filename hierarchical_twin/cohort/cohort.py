@@ -98,13 +98,13 @@ class Cohort:
 def hash_reading(spec: Spec) -> str:
     """SHA-256 of all of a spec that a table is read under, as YAML.
 
-    Derived quantities, and the priors and parameterization of random effects, play no part in reading
-    and may change between `read_cohort` and `build`. Which effects there are is in the formulas.
+    Derived quantities, process noise, and the priors and parameterization of random effects, play no part in
+    reading and may change between `read_cohort` and `build`. Which effects there are is in the formulas.
     """
     known = _HASHES.get(id(spec))
     if known is not None and known[0]() is spec:
         return known[1]
-    read = spec.model_copy(update={"random_effects": {}, "derived": {}})
+    read = spec.model_copy(update={"random_effects": {}, "derived": {}, "process_noise": {}})
     found = sha256(write_spec(read).encode()).hexdigest()
     # Writing YAML takes longer than reading a record, and a twin's spec is read under again and again.
     place = id(spec)

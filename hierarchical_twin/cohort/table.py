@@ -35,18 +35,23 @@ class Table:
         Line of the file each row came from.
     ahead : int
         Rows of another table that stand ahead of this one's.
+    called : tuple of str, optional
+        What each row is called, where its number would say nothing.
     """
 
     frame: pd.DataFrame
     source: str
     lines: np.ndarray | None = None
     ahead: int = 0
+    called: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
 
     def row_name(self, row: int) -> str:
-        """``row 3 (line 4)``: the 1-based data row, and the line where there is one."""
+        """``row 3 (line 4)``: the 1-based data row, and the line where there is one; or what it is called."""
+        if self.called is not None:
+            return self.called[row]
         if row < self.ahead:
             return f"row {int(row) + 1} of the table it is read beside"
         line = "" if self.lines is None else f" (line {int(self.lines[row])})"

@@ -6,17 +6,25 @@ How patient effects are sampled is decided in `graph.parameterization`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hierarchical_twin.cohort import Cohort, Effect, hash_reading, require_spec
-from hierarchical_twin.dims import PATIENT, effect_dim, group_suffix, other_effect_dim, term_dim
+from hierarchical_twin.dims import (
+    PATIENT,
+    diffusion_name,
+    effect_dim,
+    group_suffix,
+    other_effect_dim,
+    term_dim,
+)
 from hierarchical_twin.errors import Problem, SpecError, nearest
 from hierarchical_twin.graph.information import Information
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.nodes import (
     Compute,
     Data,
+    Filter,
     Graph,
     Node,
     Sample,
@@ -24,15 +32,22 @@ from hierarchical_twin.graph.nodes import (
     SolveOutput,
     SolveParameter,
 )
-from hierarchical_twin.graph.outcomes import log_output, measured, observe_node, residual_nodes
+from hierarchical_twin.graph.outcomes import (
+    filtered_node,
+    log_output,
+    measured,
+    observe_node,
+    residual_nodes,
+)
 from hierarchical_twin.graph.parameterization import (
     EffectGroup,
     PatientFrame,
     effect_nodes,
     frame_nodes,
 )
+from hierarchical_twin.graph.priors import choice_for, effect_prior, vector_nodes
 from hierarchical_twin.mechanisms import MECHANISMS
-from hierarchical_twin.spec.population import coefficient_prior, link_of, without_levels
+from hierarchical_twin.spec.population import coefficient_prior, link_of
 from hierarchical_twin.spec.prior import Prior
 from hierarchical_twin.spec.schema import Parameter, RandomEffects, Spec
 from hierarchical_twin.spec.units import WorkingUnits, working_units
@@ -85,14 +100,22 @@ def build(
             nodes += builder.population(name, parameter, parameter.typical)
     for outcome, observation in spec.observations.items():
         nodes += residual_nodes(outcome, observation)
+    for state, prior in spec.process_noise.items():
+        nodes.append(Sample(diffusion_name(state), (), prior.name, prior.arguments))
     for group in builder.groups_outermost_first():
         nodes += builder.effect_scales(group, coords)
         nodes += builder.effects(group)
     for name, parameter in spec.parameters.items():
         if parameter.typical is not None:
             nodes += builder.individual(name, parameter)
-    nodes.append(builder.solve())
-    nodes += [observe_node(spec, cohort, outcome) for outcome in spec.observations]
+    solution = builder.solve()
+    nodes.append(solution)
+    measurements = tuple(observe_node(spec, cohort, outcome) for outcome in spec.observations)
+    if spec.process_noise:
+        diffusions = tuple((state, diffusion_name(state)) for state in spec.process_noise)
+        nodes.append(Filter("filter", solution, diffusions, measurements))
+        measurements = tuple(filtered_node(measurement) for measurement in measurements)
+    nodes += measurements
     return Model(spec, cohort, Graph(tuple(nodes), coords), parameterization, information)
 
 
@@ -132,7 +155,7 @@ class _Builder:
             return nodes
         terms = self.cohort.coords[term_dim(name)]
         priors = [coefficient_prior(parameter, term) for term in terms]
-        nodes += _vector_nodes(f"beta_{name}", term_dim(name), terms, priors)
+        nodes += vector_nodes(f"beta_{name}", term_dim(name), terms, priors)
         inputs = (f"{name}_typical_link", f"design_{name}", f"beta_{name}")
         nodes.append(Compute(f"{name}_fixed", (PATIENT,), "linear_predictor", inputs))
         return nodes
@@ -147,8 +170,8 @@ class _Builder:
         declared, suffix = self.spec.random_effects[group], group_suffix(group)
         dim = effect_dim(group)
         labels = self.cohort.coords[dim]
-        priors = [_effect_prior(declared, group, label) for label in labels]
-        nodes = _vector_nodes(f"omega{suffix}", dim, labels, priors)
+        priors = [effect_prior(declared, group, label) for label in labels]
+        nodes = vector_nodes(f"omega{suffix}", dim, labels, priors)
         if declared.correlation is None or len(labels) < 2:
             return nodes
         size, concentration = len(labels), declared.correlation["concentration"]
@@ -199,7 +222,7 @@ class _Builder:
 
     def _choice(self, group: str, declared: RandomEffects, label: str) -> str:
         """How one effect is sampled, as far as is known."""
-        choice = _parameterization(self.parameterization or declared.parameterization, label)
+        choice = choice_for(self.parameterization or declared.parameterization, label)
         if choice not in ("auto", "informed"):
             return choice
         if self.information is None:
@@ -316,36 +339,3 @@ class _Builder:
             effect.parameter == name for effects in self.cohort.effects.values() for effect in effects
         )
         return f"{name}_typical" if is_common else name
-
-
-def _effect_prior(declared: RandomEffects, group: str, label: str) -> Prior:
-    """Prior of one effect's SD; one given for ``r:sex`` serves each level's column."""
-    if isinstance(declared.sd, Prior):
-        return declared.sd
-    prior = declared.sd.get(label) or declared.sd.get(without_levels(label))
-    if prior is None:
-        where, term = f"random_effects.{group}.sd", without_levels(label)
-        given = f"priors for {', '.join(declared.sd)}"
-        raise SpecError(Problem(where, given, f"one for {label} as well", f"'{term}' serves all its levels"))
-    return prior
-
-
-def _parameterization(choice: str | Mapping[str, str], label: str) -> str:
-    """How one effect is sampled; a choice for ``r:sex`` serves each level's column."""
-    if isinstance(choice, str):
-        return choice
-    return choice.get(label) or choice.get(without_levels(label)) or "auto"
-
-
-def _vector_nodes(name: str, dim: str, labels: Sequence[str], priors: Sequence[Prior]) -> list[Node]:
-    """A vector of independent variables: one node if they share a family, else scalars joined."""
-    first = priors[0]
-    if all(prior.name == first.name for prior in priors):
-        arguments = tuple((word, tuple(prior[word] for prior in priors)) for word, _ in first.arguments)
-        return [Sample(name, (dim,), first.name, arguments)]
-    scalars = [
-        Sample(f"{name}_{label}", (), prior.name, prior.arguments, is_reported=False)
-        for label, prior in zip(labels, priors, strict=True)
-    ]
-    joined = tuple(scalar.name for scalar in scalars)
-    return [*scalars, Compute(name, (dim,), "stack_scalars", joined, (), True)]

@@ -17,14 +17,14 @@ import numpy as np
 
 from hierarchical_twin.dims import PATIENT, group_suffix
 from hierarchical_twin.graph.distributions import DISTRIBUTIONS, constrain, unconstrain
+from hierarchical_twin.graph.filtering import draw_path, foresee
 from hierarchical_twin.graph.likelihood import JAX, Errors, draw_observation, log_likelihood
 from hierarchical_twin.graph.model import Model
-from hierarchical_twin.graph.nodes import Compute, Data, Observe, Sample, Solve
+from hierarchical_twin.graph.nodes import Compute, Data, Filter, Observe, Sample, Solve
 from hierarchical_twin.graph.operations import OPERATIONS
-from hierarchical_twin.mechanisms import MECHANISMS
+from hierarchical_twin.graph.solving import Values, argument_of, solve
 
 Array = Any
-Values = dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -241,12 +241,34 @@ def _standard_effects(model: Model, values: Mapping[str, Array]) -> Values:
 
 
 def draw_outcomes(model: Model, values: Mapping[str, Array], key: Array) -> dict[str, Array]:
-    """One replicate of every outcome ``[patient, time]`` at given values; censoring not applied."""
+    """One replicate of every outcome ``[patient, time]`` at given values; censoring not applied.
+
+    Under process noise along a path of its own, which knows nothing of what was measured.
+    """
+    path_key, key = (key, key) if model.graph.filter is None else jax.random.split(key)
+    return draw_measurements(model, wander(model, values, path_key, is_free=True), key)
+
+
+def draw_measurements(model: Model, values: Mapping[str, Array], key: Array) -> dict[str, Array]:
+    """One measurement of every outcome ``[patient, time]`` around its predicted value."""
     keys = iter_keys(key)
     return {
         node.name: draw_observation(errors_of(model, node, values), next(keys), values[node.predicted])
-        for node in model.graph.observes
+        for node in model.graph.measurements
     }
+
+
+def wander(model: Model, values: Mapping[str, Array], key: Array, *, is_free: bool) -> Values:
+    """The values with every outcome along one path of the state, where process noise moves it.
+
+    The path is drawn given what was measured, or from the process alone where it `is_free`.
+    """
+    node = model.graph.filter
+    if node is None:
+        return dict(values)
+    masks = {own.mask: jnp.zeros_like(model.arrays[own.mask]) for own in node.measurements}
+    arrays = {**model.arrays, **masks} if is_free else model.arrays
+    return {**values, **draw_path(node, arrays, values, key)}
 
 
 def iter_keys(key: Array) -> Iterator[Array]:
@@ -273,34 +295,11 @@ def _walk(
                 values[name] = OPERATIONS[operation](JAX, *(values[i] for i in inputs), **dict(words))
             case Solve() if is_solved:
                 values |= solve(node, values)
-            case Solve() | Observe():
+            case Filter() if is_solved:
+                values |= foresee(node, model.arrays, values)
+            case Solve() | Filter() | Observe():
                 pass
     return values
-
-
-def argument_of(values: Mapping[str, Array], given: float | tuple[float, ...] | str) -> Array:
-    """A node's value by name, or the number that stands in its place."""
-    return values[given] if isinstance(given, str) else jnp.asarray(given)
-
-
-def solve(node: Solve, values: Mapping[str, Array]) -> Values:
-    """The predicted outcomes ``[patient, time]`` of a `Solve` node."""
-    mechanism = MECHANISMS[node.mechanism]
-    arguments = {}
-    for parameter in node.parameters:
-        value = jnp.asarray(argument_of(values, parameter.source))
-        value = value if parameter.factor == 1.0 else value * parameter.factor
-        arguments[parameter.argument] = value[:, None] if value.ndim == 1 else value
-    exposure = (values[name] for name in node.exposure)
-    solution = mechanism.solve()(*exposure, **arguments, **dict(node.options))
-    shape = jnp.shape(values[node.exposure[0]])
-    outcomes = {}
-    for output in node.outputs:
-        value = solution[output.output]
-        if output.factor != 1.0:
-            value = value + math.log(output.factor) if output.is_log else value * output.factor
-        outcomes[output.name] = jnp.broadcast_to(value, shape)
-    return outcomes
 
 
 def errors_of(model: Model, node: Observe, values: Mapping[str, Array]) -> Errors:

@@ -7,11 +7,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from hierarchical_twin.graph.evaluate import Values, errors_of, solve
+from hierarchical_twin.graph.evaluate import errors_of
+from hierarchical_twin.graph.filtering import foresee
 from hierarchical_twin.graph.likelihood import JAX
 from hierarchical_twin.graph.model import Model
-from hierarchical_twin.graph.nodes import Compute, Data, Observe, Sample, Solve
+from hierarchical_twin.graph.nodes import Compute, Data, Filter, Observe, Sample, Solve
 from hierarchical_twin.graph.operations import OPERATIONS
+from hierarchical_twin.graph.solving import Values, solve
 
 Array = Any
 _WITH_SD = ("normal", "proportional", "combined")
@@ -39,6 +41,8 @@ def values_given(model: Model, held: Mapping[str, Array]) -> Values:
                 values[name] = OPERATIONS[operation](JAX, *(values[i] for i in inputs), **dict(words))
             case Solve():
                 values |= solve(node, values)
+            case Filter():
+                values |= foresee(node, model.arrays, values)
             case Sample() | Compute() | Observe():
                 pass
     return values
@@ -47,10 +51,11 @@ def values_given(model: Model, held: Mapping[str, Array]) -> Values:
 def predictions(model: Model, values: Mapping[str, Array]) -> Values:
     """Each outcome's prediction ``[patient, time]`` in the unit of its measurements.
 
-    Under a binomial error model that is the expected count, trials times the mechanism's share.
+    Under a binomial error model that is the expected count, trials times the mechanism's share. Under process
+    noise it is the mechanism's own course, or a path where the values hold one (`evaluate.wander`).
     """
     found = {}
-    for node in model.graph.observes:
+    for node in model.graph.measurements:
         trials = errors_of(model, node, values).trials
         found[node.name] = values[node.predicted] if trials is None else trials * values[node.predicted]
     return found
@@ -63,7 +68,7 @@ def residual_sds(model: Model, values: Mapping[str, Array]) -> Values:
     under a Student t of at most two degrees of freedom, which has none.
     """
     found = {}
-    for node in model.graph.observes:
+    for node in model.graph.measurements:
         errors, predicted = errors_of(model, node, values), values[node.predicted]
         if node.error in _WITH_SD:
             sd = errors.sd(predicted)

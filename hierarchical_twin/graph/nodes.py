@@ -114,7 +114,27 @@ class Observe:
     log_predicted: str | None = None
 
 
-Node = Data | Sample | Compute | Solve | Observe
+@dataclass(frozen=True)
+class Filter:
+    """What to expect of each measurement given the earlier ones, where process noise moves the state.
+
+    `diffusions` gives each wandering state its diffusion, an earlier node or a number; `measurements` are
+    the outcomes as they were declared. The `Observe` nodes after it judge each measurement by what this
+    node expected of it.
+    """
+
+    name: str
+    solve: Solve
+    diffusions: tuple[tuple[str, str | float], ...]
+    measurements: tuple[Observe, ...]
+
+
+def ahead_of(outcome: str) -> tuple[str, str, str]:
+    """What a `Filter` expects of an outcome: its value, the value's logarithm, and a measurement's SD around it."""
+    return f"{outcome}_ahead", f"{outcome}_log_ahead", f"{outcome}_ahead_sd"
+
+
+Node = Data | Sample | Compute | Solve | Filter | Observe
 
 
 @dataclass(frozen=True)
@@ -140,6 +160,16 @@ class Graph:
     def reported(self) -> tuple[Sample | Compute, ...]:
         """What a user wants to see of a draw, in order."""
         return tuple(node for node in self.nodes if isinstance(node, Sample | Compute) and node.is_reported)
+
+    @property
+    def filter(self) -> Filter | None:
+        """The filter, where the spec has process noise."""
+        return next((node for node in self.nodes if isinstance(node, Filter)), None)
+
+    @property
+    def measurements(self) -> tuple[Observe, ...]:
+        """The outcomes as declared, in order: how each errs around the patient's true value."""
+        return self.observes if self.filter is None else self.filter.measurements
 
     @property
     def observes(self) -> tuple[Observe, ...]:

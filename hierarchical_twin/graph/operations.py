@@ -174,11 +174,13 @@ def measurement_precision(
     given: tuple[str, ...],
     mean_square: float,
     standard_error_square: float,
+    wandered_square: float = 0.0,
 ) -> Array:
     """Precision of a typical measurement under the residual parameters named in `given`.
 
     `mean_square` is the mean squared measurement, `standard_error_square` the mean squared standard
-    error. What does not vary (a binomial count, a known standard error alone) has precision 1.
+    error, and `wandered_square` the variance that process noise of diffusion 1 adds between measurements.
+    What does not vary (a binomial count, a known standard error alone) has precision 1.
     """
     if not parameters:
         return xp.ones(())
@@ -189,7 +191,9 @@ def measurement_precision(
     error = "normal" if error in ("lognormal", "student_t") else error
     standard_error = standard_error_square**0.5 if standard_error_square > 0.0 else None
     sd = residual_sd(xp, error, mean_square**0.5, sigma, proportional, standard_error)
-    return 1.0 / (sd * sd)
+    if "diffusion" not in named:
+        return 1.0 / (sd * sd)
+    return 1.0 / (sd * sd + wandered_square * named["diffusion"] * named["diffusion"])
 
 
 def inverse_covariance(xp: Namespace, omega: Array, *cholesky: Array, size: int) -> Array:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hierarchical_twin.dims import PATIENT, effect_dim, group_suffix
-from hierarchical_twin.graph.nodes import Compute, Node, Sample
+from hierarchical_twin.graph.nodes import Compute, Node, Sample, Word
 
 FRAME = "informed_frame"
 """Name of the node with the frames of informed effects."""
@@ -52,7 +52,9 @@ class EffectGroup:
 class Measured:
     """How one outcome is measured: what the precision of a measurement is made from.
 
-    `residuals` names the residual parameters' nodes, `given` the words they stand for.
+    `residuals` names the nodes of the residual parameters (and of the diffusion of what is measured), `given`
+    the words they stand for; `wandered_square` is the variance that a unit of diffusion adds from one
+    measurement to the next.
     """
 
     error: str
@@ -60,6 +62,13 @@ class Measured:
     given: tuple[str, ...]
     mean_square: float
     standard_error_square: float
+    wandered_square: float = 0.0
+
+    @property
+    def words(self) -> tuple[tuple[str, Word], ...]:
+        """Settings of the operation `measurement_precision`."""
+        names = ("error", "given", "mean_square", "standard_error_square", "wandered_square")
+        return tuple((name, getattr(self, name)) for name in names)
 
 
 @dataclass(frozen=True)
@@ -85,13 +94,7 @@ def frame_nodes(frame: PatientFrame) -> list[Node]:
     dims = {"curvature": ("parameter", "other_parameter", PATIENT), "score": ("parameter", PATIENT)}
     for outcome, measured in frame.outcomes.items():
         weight = f"precision_{outcome}"
-        words = (
-            ("error", measured.error),
-            ("given", measured.given),
-            ("mean_square", measured.mean_square),
-            ("standard_error_square", measured.standard_error_square),
-        )
-        nodes.append(Compute(weight, (), "measurement_precision", measured.residuals, words))
+        nodes.append(Compute(weight, (), "measurement_precision", measured.residuals, measured.words))
         for word, pairs in weighted.items():
             pairs += [weight, f"{word}_{outcome}"]
     for word, pairs in weighted.items():

@@ -15,13 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierarchical_twin.dims import PATIENT, group_suffix
-from hierarchical_twin.graph.evaluate import parameters_at, pointwise, solve
+from hierarchical_twin.graph.evaluate import parameters_at, pointwise
+from hierarchical_twin.graph.filtering import foresee
 from hierarchical_twin.graph.information import Information
 from hierarchical_twin.graph.likelihood import JAX
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.nodes import Observe, Solve
 from hierarchical_twin.graph.operations import link, measurement_precision, unlink
 from hierarchical_twin.graph.outcomes import measured
+from hierarchical_twin.graph.solving import Values, solve
 from hierarchical_twin.spec.population import link_of
 
 Array = Any
@@ -61,6 +63,10 @@ def quadratic_at(model: Model) -> Callable[[Array], tuple[dict[str, Array], dict
     (solution,) = (node for node in model.graph if isinstance(node, Solve))
     sources = {p.source for p in solution.parameters}
 
+    def expect(values: Values) -> Values:
+        solved = solve(solution, values)
+        return solved if model.graph.filter is None else foresee(model.graph.filter, model.arrays, values)
+
     def at(flat: Array) -> tuple[dict[str, Array], dict[str, Array], Array]:
         values = parameters_at(model, flat)
         patients = (model.size(PATIENT),)
@@ -71,13 +77,16 @@ def quadratic_at(model: Model) -> Callable[[Array], tuple[dict[str, Array], dict
             ]
         )
 
+        # Around what a filter expects a measurement errs by what it expects, too.
+        values = values if model.graph.filter is None else {**values, **expect(values)}
+
         def predict(predictors: Array) -> dict[str, Array]:
             own = {
                 _source(name, sources): unlink(JAX, row, name=word)
                 for name, word, row in zip(names, links, predictors, strict=True)
             }
-            solved = solve(solution, {**values, **own})
-            return {node.name: _judged(model, node, solved) for node in model.graph.observes}
+            expected = expect({**values, **own})
+            return {node.name: _judged(model, node, expected) for node in model.graph.observes}
 
         basis = jnp.eye(len(names))[:, :, None] * jnp.ones(patients)
         predicted, move = jax.linearize(predict, predictors)
@@ -156,13 +165,7 @@ def make_information(
 def precision_of(model: Model, outcome: str, values: Mapping[str, Array]) -> Array:
     """Precision of a typical measurement of an outcome at a point's residual parameters."""
     how = measured(model.spec, model.cohort, outcome)
-    words = {
-        "error": how.error,
-        "given": how.given,
-        "mean_square": how.mean_square,
-        "standard_error_square": how.standard_error_square,
-    }
-    return measurement_precision(JAX, *(values[name] for name in how.residuals), **words)
+    return measurement_precision(JAX, *(values[name] for name in how.residuals), **dict(how.words))
 
 
 def outer_choices(

@@ -15,7 +15,7 @@ from hierarchical_twin.cohort.kept import table_to_dataset
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.adaptation import Learned
 from hierarchical_twin.spec.population import is_estimated, link_of
-from hierarchical_twin.spec.units import working_units
+from hierarchical_twin.spec.units import diffusion_units, working_units
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ def label_draws(model: Model, record: Record, attributes: Mapping[str, str | int
         for name, words in model.spec.parameters.items()
         if is_estimated(words)
     }
-    errors = {node.name: node.error for node in model.graph.observes}
+    errors = {node.name: node.error for node in model.graph.measurements}
     tree.attrs = {
         **attributes,
         "link": json.dumps(links),
@@ -118,6 +118,7 @@ def variable_units(model: Model) -> dict[str, str]:
         units[outcome] = words.unit
         is_relative = words.error in ("lognormal", "proportional")
         units[f"sigma_{outcome}"] = "1" if is_relative else words.unit
+    units |= {dims.diffusion_name(state): unit for state, unit in diffusion_units(spec).items()}
     derived = working_units(spec).derived
     for name, words in spec.derived.items():
         units[name] = "1" if words.relative_to is not None else derived[name]

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
-from hierarchical_twin.dims import PATIENT, group_suffix
+from hierarchical_twin.dims import PATIENT, diffusion_name, group_suffix
 from hierarchical_twin.graph.blocks import mark_population
 from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.evaluate import (
@@ -272,9 +272,10 @@ def _gradient_seconds(repeated: Repeated, position: np.ndarray, numbers: Numbers
 
 def _residual_names(model: Model) -> tuple[str, ...]:
     """Random variables that say how measurements err."""
-    return tuple(
-        given for node in model.graph.observes for _, given in node.parameters if isinstance(given, str)
-    )
+    residual = [
+        given for node in model.graph.measurements for _, given in node.parameters if isinstance(given, str)
+    ]
+    return (*residual, *(diffusion_name(state) for state in model.spec.process_noise))
 
 
 def mark_slots(slots: tuple[Slot, ...], size: int, is_marked: Callable[[str], bool]) -> np.ndarray:

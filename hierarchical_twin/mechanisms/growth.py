@@ -1,14 +1,19 @@
 """Growth of one tumor from its size at time 0: exponential, logistic, Gompertz.
 
-Closed forms only. Units of size and time are whatever the spec declares.
+Closed forms only. Process noise acts on the logarithm of the size, which stays positive. Units of size
+and time are whatever the spec declares.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
+from jax import Array
 
 from hierarchical_twin.mechanisms.divided_differences import phi
 from hierarchical_twin.mechanisms.shapes import Elementwise, Parameter, PerRecord
+from hierarchical_twin.mechanisms.state_space import Diffusions, StateSpace, Step, drifting, flat, with_start
 
 
 def exponential_growth(time: PerRecord, *, V_0: Parameter, r: Parameter) -> dict[str, PerRecord]:
@@ -56,7 +61,7 @@ def logistic_growth(time: PerRecord, *, V_0: Parameter, r: Parameter, K: Paramet
     Returns
     -------
     dict
-        ``V`` : array [patient, time], tumor size.
+        ``V`` : array [patient, time], tumor size; ``log_V`` its logarithm.
 
     References
     ----------
@@ -67,7 +72,9 @@ def logistic_growth(time: PerRecord, *, V_0: Parameter, r: Parameter, K: Paramet
     # Top and bottom carry only the exponential that decays, so neither overflows at large |r t|.
     forward = jnp.exp(-jnp.where(exponent >= 0.0, exponent, 0.0))
     backward = jnp.exp(jnp.where(exponent >= 0.0, 0.0, exponent))
-    return {"V": V_0 * K * backward / (V_0 * backward + (K - V_0) * forward)}
+    bottom = V_0 * backward + (K - V_0) * forward
+    log_volume = jnp.log(V_0) + jnp.log(K) + jnp.minimum(exponent, 0.0) - jnp.log(bottom)
+    return {"V": V_0 * K * backward / bottom, "log_V": log_volume}
 
 
 def gompertz_growth(time: PerRecord, *, V_0: Parameter, r: Parameter, a: Parameter) -> dict[str, PerRecord]:
@@ -110,3 +117,61 @@ def doubling_time(r: Parameter) -> Elementwise:
 def plateau_ratio(r: Parameter, a: Parameter) -> Elementwise:
     """Final size over initial size of Gompertz growth, ``exp(r / a)``; `r` and `a` in 1/time."""
     return jnp.exp(r / a)
+
+
+def exponential_growth_space(
+    time: PerRecord, *, V_0: Parameter, r: Parameter, diffusions: Diffusions
+) -> StateSpace:
+    """``d log V = r dt + g dW``: `exponential_growth`, wandering. Linear-Gaussian in ``log V``."""
+    return drifting(
+        time,
+        lambda at: exponential_growth(at, V_0=V_0, r=r)["log_V"],
+        diffusions["V"],
+        _read_log_volume,
+    )
+
+
+def gompertz_growth_space(
+    time: PerRecord, *, V_0: Parameter, r: Parameter, a: Parameter, diffusions: Diffusions
+) -> StateSpace:
+    """``d log V = r exp(-a t) dt + g dW``: `gompertz_growth`, wandering. Linear-Gaussian in ``log V``."""
+    return drifting(
+        time,
+        lambda at: gompertz_growth(at, V_0=V_0, r=r, a=a)["log_V"],
+        diffusions["V"],
+        _read_log_volume,
+    )
+
+
+def logistic_growth_space(
+    time: PerRecord, *, V_0: Parameter, r: Parameter, K: Parameter, diffusions: Diffusions
+) -> StateSpace:
+    """``d log V = r (1 - V/K) dt + g dW``: `logistic_growth`, wandering. Extended Kalman in ``log V``.
+
+    Between two records the size is carried by the closed form, and the noise that is added by the integral
+    of the squared derivative of the flow along it, a closed form too.
+    """
+    patients = time.shape[0]
+    begun = with_start(time)
+    rate, capacity = flat(r, patients), flat(K, patients)
+    start = logistic_growth(begun[:, :1], V_0=V_0, r=r, K=K)["V"]
+
+    def step(duration: Any, state: Array) -> Step:
+        log_before = state[:, 0]
+        before, decay = jnp.exp(log_before), rate * duration
+        kept = jnp.exp(-decay)
+        # What the size is divided by, over the capacity: size over capacity, and room left that decays.
+        bottom = before / capacity + (1.0 - before / capacity) * kept
+        log_after = log_before - jnp.log(bottom)
+        after = jnp.exp(log_after)
+        slope = kept / bottom
+        share, room = 1.0 / capacity, 1.0 / before - 1.0 / capacity
+        squared = share**2 * phi(1, 2.0 * decay)[0] + 2.0 * share * room * kept * phi(1, decay)[0]
+        added = diffusions["V"] ** 2 * duration * after**2 * (squared + (room * kept) ** 2)
+        return Step(log_after[:, None], slope[:, None, None], added[:, None, None])
+
+    return StateSpace(jnp.log(start), jnp.diff(begun, axis=1).T, step, _read_log_volume)
+
+
+def _read_log_volume(state: Array) -> dict[str, Array]:
+    return {"V": jnp.exp(state[..., 0]), "log_V": state[..., 0]}

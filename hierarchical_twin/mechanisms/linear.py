@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hierarchical_twin.mechanisms.shapes import Parameter, PerRecord
+from hierarchical_twin.mechanisms.state_space import Diffusions, StateSpace, drifting
 
 
 def linear(time: PerRecord, *, intercept: Parameter, slope: Parameter | float = 0.0) -> dict[str, PerRecord]:
@@ -28,3 +29,15 @@ def linear(time: PerRecord, *, intercept: Parameter, slope: Parameter | float = 
     doi:10.2307/2529876
     """
     return {"y": intercept + slope * time}
+
+
+def linear_space(
+    time: PerRecord, *, intercept: Parameter, slope: Parameter | float = 0.0, diffusions: Diffusions
+) -> StateSpace:
+    """``dy = slope dt + g dW``: `linear`, wandering. Linear-Gaussian; arguments as there."""
+    return drifting(
+        time,
+        lambda at: linear(at, intercept=intercept, slope=slope)["y"],
+        diffusions["y"],
+        lambda state: {"y": state[..., 0]},
+    )

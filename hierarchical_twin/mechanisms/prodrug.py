@@ -6,7 +6,7 @@ option; everything after that is shared by the three.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -18,6 +18,7 @@ from hierarchical_twin.mechanisms.divided_differences import (
     phi,
 )
 from hierarchical_twin.mechanisms.shapes import Elementwise, Parameter, PerDose, PerRecord
+from hierarchical_twin.mechanisms.state_space import Diffusions, StateSpace, Step, flat, matrix
 
 
 class _Rates(NamedTuple):
@@ -118,6 +119,57 @@ def prodrug_activation(
         case _:
             raise SpecError(Problem("prodrug_activation input", repr(input), "bolus, infusion or oral"))
     return {"prodrug": left.prodrug.sum(-1) / V, "active": left.active.sum(-1) / V}
+
+
+def prodrug_activation_space(
+    time: PerRecord,
+    dose_time: PerDose,
+    dose_amount: PerDose,
+    dose_duration: PerDose,
+    *,
+    V: Parameter,
+    k_el: Parameter,
+    k_act: Parameter,
+    k_out: Parameter,
+    diffusions: Diffusions,
+    **absorption: Any,
+) -> StateSpace:
+    """`prodrug_activation` with noise on either concentration, from the first dose on. Linear-Gaussian.
+
+    With ``c = prodrug`` and ``a = active``, `absorption` the rest of what `prodrug_activation` takes::
+
+        dc = (u(t)/V - (k_el + k_act) c) dt + g_c dW_c        da = (k_act c - k_out a) dt + g_a dW_a
+    """
+    patients = time.shape[0]
+    doses = (dose_time, dose_amount, dose_duration)
+    rates = {"k_el": k_el, "k_act": k_act, "k_out": k_out}
+    solution = prodrug_activation(time, *doses, V=V, **rates, **absorption)
+    course = jnp.stack([solution["prodrug"].T, solution["active"].T], axis=-1)
+    first_dose = jnp.min(jnp.where(dose_amount > 0.0, dose_time, jnp.inf), axis=1, keepdims=True)
+    since = jnp.maximum(time - first_dose, 0.0)
+    activation, out = flat(k_act, patients), flat(k_out, patients)
+    loss = flat(k_el, patients) + activation
+    squares = [diffusions.get(name, jnp.zeros(())) ** 2 for name in ("prodrug", "active")]
+    # Noise over a stretch is what it adds for good, less what of that decays.
+    of_prodrug = squares[0] / (2.0 * loss)
+    of_both = activation * of_prodrug / (loss + out)
+    of_active = (2.0 * activation * of_both + squares[1]) / (2.0 * out)
+    stationary = matrix(((of_prodrug, of_both), (of_both, of_active)), patients)
+
+    def step(interval: Any, state: Array) -> Step:
+        before, after, duration = interval
+        passed = activation * duration * exp_difference(-loss * duration, -out * duration)
+        kept = matrix(((jnp.exp(-loss * duration), 0.0), (passed, jnp.exp(-out * duration))), patients)
+        moved = after + jnp.einsum("pij,pj->pi", kept, state - before)
+        return Step(moved, kept, stationary - kept @ stationary @ jnp.swapaxes(kept, 1, 2))
+
+    def read(state: Array) -> dict[str, Array]:
+        return {"prodrug": state[..., 0], "active": state[..., 1]}
+
+    nothing = jnp.zeros((1, patients, 2))
+    duration = jnp.diff(since, axis=1, prepend=0.0).T
+    intervals = (jnp.concatenate([nothing, course[:-1]]), course, duration)
+    return StateSpace(nothing[0], intervals, step, read)
 
 
 def activated_fraction(k_el: Parameter, k_act: Parameter) -> Elementwise:

@@ -51,6 +51,18 @@ class OutputWords:
 
 
 @dataclass(frozen=True)
+class StateWords:
+    """A state of the mechanism that process noise may act on, named as the output that shows it.
+
+    `unit` is that of the noise's SD once time has passed for one unit; under `is_log` the noise acts on
+    the logarithm of the state, and is relative.
+    """
+
+    unit: str
+    is_log: bool = False
+
+
+@dataclass(frozen=True)
 class InputWords:
     """Something given to the patient or measured as a driver.
 
@@ -95,6 +107,8 @@ class Mechanism:
         Whether records begin at time 0, the moment the initial state holds.
     lag : str
         Parameter that delays every dose; empty where there is none.
+    states : mapping
+        The states that process noise may act on, in the order of `space`; empty where there are none.
     options : mapping
         Option name to its accepted words, the default first.
     log_outputs : mapping
@@ -116,6 +130,7 @@ class Mechanism:
     has_doses: bool = False
     starts_at_zero: bool = False
     lag: str = ""
+    states: Mapping[str, StateWords] = field(default_factory=dict)
 
     @property
     def exposure(self) -> tuple[str, ...]:
@@ -147,6 +162,10 @@ class Mechanism:
         """
         return getattr(import_module(f"hierarchical_twin.mechanisms.{self.family}"), self.name)
 
+    def space(self) -> Callable[..., Any]:
+        """The function ``(exposure..., parameters..., diffusions, options...) -> StateSpace``."""
+        return getattr(import_module(f"hierarchical_twin.mechanisms.{self.family}"), f"{self.name}_space")
+
     def derive(self, quantity: str) -> Callable[..., Any]:
         """The function behind one derived quantity, elementwise in its parameters."""
         return getattr(import_module(f"hierarchical_twin.mechanisms.{self.family}"), quantity)
@@ -155,6 +174,7 @@ class Mechanism:
 _SIZE_BASES = {"time": "time", "size": "output:V"}
 _V_0 = ParameterWords("size", "positive", "size at time 0")
 _V = {"V": OutputWords("size", "positive", "tumor size")}
+_WANDERING = {"V": StateWords("1", is_log=True)}
 _DOUBLING = {
     "doubling_time": DerivedWords("time", ("r",), "time in which an exponentially growing tumor doubles")
 }
@@ -170,6 +190,7 @@ _DECLARED = (
         outputs=_V,
         derived=_DOUBLING,
         log_outputs={"V": "log_V"},
+        states=_WANDERING,
     ),
     Mechanism(
         name="logistic_growth",
@@ -184,6 +205,8 @@ _DECLARED = (
         },
         outputs=_V,
         derived=_DOUBLING,
+        log_outputs={"V": "log_V"},
+        states=_WANDERING,
     ),
     Mechanism(
         name="gompertz_growth",
@@ -199,6 +222,7 @@ _DECLARED = (
         outputs=_V,
         derived={"plateau_ratio": DerivedWords("1", ("r", "a"), "final size over initial size, exp(r/a)")},
         log_outputs={"V": "log_V"},
+        states=_WANDERING,
     ),
     Mechanism(
         name="prodrug_activation",
@@ -244,6 +268,7 @@ _DECLARED = (
         options={"input": ("bolus", "infusion", "oral")},
         has_doses=True,
         lag="t_lag",
+        states={"prodrug": StateWords("amount/volume"), "active": StateWords("amount/volume")},
     ),
     Mechanism(
         name="apoptosis_threshold",
@@ -306,6 +331,7 @@ _DECLARED = (
         },
         options={"below_basal": ("signed", "clipped")},
         starts_at_zero=True,
+        states={"G": StateWords("glucose"), "X": StateWords("1/time")},
     ),
     Mechanism(
         name="linear",
@@ -320,6 +346,7 @@ _DECLARED = (
             ),
         },
         outputs={"y": OutputWords("response", "real", "response")},
+        states={"y": StateWords("response")},
     ),
 )
 

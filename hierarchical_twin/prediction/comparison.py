@@ -19,6 +19,8 @@ from hierarchical_twin.inference.device import choose_place, float64_on
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.prediction.left_out import Announce, LeftOut, Request, leave_patients_out
 from hierarchical_twin.prediction.refits import deal_folds
+from hierarchical_twin.prediction.wandering import refuse_wandering
+from hierarchical_twin.spec import parse_spec
 
 DRAWS = 2_000
 """Draws of the population that patients are scored with, by default."""
@@ -142,6 +144,9 @@ def _patient_rows(name: str, left: LeftOut, counts: pd.Series) -> pd.DataFrame:
 
 def _score_observations(name: str, fit: Fit, measured: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """One row for each measurement, and what speaks against the numbers."""
+    spec = parse_spec(fit.spec_text, "the fit's spec")
+    hint = "compare by patient: each measurement is judged given the earlier ones"
+    refuse_wandering(spec, f"compare by observation, fit {name!r}", hint)
     if LOG_LIKELIHOOD not in fit.tree.children:
         got = f"fit {name!r} without log likelihoods (patients='summary')"
         expected = "a fit that keeps the log likelihood of each measurement"

@@ -24,6 +24,7 @@ from hierarchical_twin.inference.label import variable_units
 from hierarchical_twin.prediction.given import Effects, draw_places, effects_for, population_of
 from hierarchical_twin.prediction.rows import evaluate_rows
 from hierarchical_twin.prediction.source import model_of, own_patients
+from hierarchical_twin.prediction.wandering import refuse_wandering, with_history
 
 DRAWS = 400
 """Draws a prediction is made from, unless asked otherwise."""
@@ -72,12 +73,16 @@ def predict(
     DataError
         A row cannot be read, a patient is not in the fit, or both `times` and `rows` are given.
     SamplingError
-        The fit keeps neither its table nor, for its own patients, their draws.
+        The fit keeps neither its table nor, for its own patients, their draws; or a scenario is asked for
+        under process noise.
 
     Notes
     -----
     Standard errors and numbers of trials of new measurements are those of `rows`; where there are none,
     the cohort's median.
+
+    Under process noise the true value is that of a path of the state, drawn given the patient's measurements
+    before and after, and no scenario can be asked for.
     """
     if times is not None and rows is not None:
         raise DataError(
@@ -99,7 +104,7 @@ def predict(
         patients=pd.DataFrame({"patient": model.cohort.patients, "is_new": effects.is_new}),
         parameters=values.parameters,
         units=variable_units(model),
-        errors={node.name: node.error for node in model.graph.observes},
+        errors={node.name: node.error for node in model.graph.measurements},
     )
 
 
@@ -120,9 +125,13 @@ def _asked_model(
         asked = asked_at(source.spec, _checked_times(times), own)
     else:
         asked = open_table(source.cohort.table.iloc[_measured_places(source.cohort, own)])
+    if scenario:
+        refuse_wandering(source.spec, "scenario", "what they were given is part of where they have wandered")
     cohort, measured = read_asked(asked, source.spec, source.cohort, scenario)
     if rows is None and times is None:
         cohort, measured = _only_used(source.cohort, own, cohort, measured)
+    if source.spec.process_noise:
+        cohort = with_history(cohort, source.cohort)
     return build(without_limits(source.spec), cohort, parameterization="noncentered"), measured
 
 

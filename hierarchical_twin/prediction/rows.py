@@ -12,7 +12,7 @@ import numpy as np
 
 from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.graph.derived import derived_values
-from hierarchical_twin.graph.evaluate import draw_outcomes
+from hierarchical_twin.graph.evaluate import draw_measurements, draw_outcomes, wander
 from hierarchical_twin.graph.given import predictions, residual_sds, values_given
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.prediction.given import Effects
@@ -88,13 +88,15 @@ def _at_a_draw(model: Model, effects: Effects) -> Any:
             is_patient = level.name == "eta"
             another = _fresh(keys[3 + 2 * number], known.shape, root)
             others[level.name] = another if is_patient else theirs[level.name]
-        values = values_given(model, {**population, **theirs})
+        # Where the state wanders, what a patient shows is read off one path of it.
+        path_key = jax.random.fold_in(key, len(keys))
+        values = wander(model, values_given(model, {**population, **theirs}), path_key, is_free=False)
         typical = values_given(model, {**population, **nobody})
         another = values_given(model, {**population, **others})
         found = {
             "individual": predicted(values),
             "population": predicted(typical),
-            "replicates": at_rows(draw_outcomes(model, values, keys[0])),
+            "replicates": at_rows(draw_measurements(model, values, keys[0])),
             "new_patients": at_rows(draw_outcomes(model, another, keys[1])),
             "residual_sd": at_rows(residual_sds(model, values)),
         }

@@ -27,6 +27,7 @@ from hierarchical_twin.prediction.predict import DRAWS, predict
 from hierarchical_twin.prediction.questions import ask
 from hierarchical_twin.prediction.source import model_of, own_patients
 from hierarchical_twin.prediction.statements import NEW_PATIENT, chance_of, settle_statements
+from hierarchical_twin.prediction.wandering import refuse_wandering
 from hierarchical_twin.spec.schema import Spec
 
 
@@ -73,7 +74,7 @@ def dose_for(
     Raises
     ------
     SamplingError
-        The statement cannot be read, or is not about an outcome.
+        The statement cannot be read, or is not about an outcome; or the fit has process noise.
     DataError
         `by` is no column of doses or inputs, or one of covariates too; `between` or `probability` is out
         of range; or nobody asked for is given a dose.
@@ -85,6 +86,7 @@ def dose_for(
     like the patients who are given a dose.
     """
     model = model_of(fit)
+    refuse_wandering(model.spec, "dose_for", "ask a twin: `next_dose` is about doses to come")
     column, unit = _column(model.spec, by)
     low, high = check_ends(between, probability)
     asked = _settled(fit, model, statement, high if column == _coordinate_column(model.spec) else None)

@@ -18,7 +18,7 @@ from hierarchical_twin.spec.population import (
 )
 from hierarchical_twin.spec.prior import Prior
 from hierarchical_twin.spec.schema import Derived, Observation, RandomEffects, Spec
-from hierarchical_twin.spec.units import working_units
+from hierarchical_twin.spec.units import diffusion_units, working_units
 
 WIDTH = 100
 
@@ -42,6 +42,7 @@ def describe(spec: Spec) -> str:
         ("", [f"{spec.name}: {spec.title}"]),
         (f"Mechanism {mechanism.name}{options}", _equations(mechanism.equation)),
         ("Observations (patient i, record j; Normal takes mean and standard deviation)", _observations(spec)),
+        ("Process noise, from time 0 on", _process_noise(spec)),
         ("Parameters of patient i", _parameters(spec)),
         ("Random effects, on the link scale", _random_effects(spec)),
         ("Priors", _priors(spec)),
@@ -133,6 +134,15 @@ def _condition(column: str, wanted: object) -> str:
     return f"{column} = {' or '.join(map(str, wanted)) if isinstance(wanted, tuple) else wanted}"
 
 
+def _process_noise(spec: Spec) -> list[str]:
+    states, units = MECHANISMS[spec.mechanism.name].states, diffusion_units(spec)
+    return [
+        f"d{' log ' if states[state].is_log else ''}{state}_i = (mechanism) dt + diffusion_{state} dW_i"
+        + _unit(units[state])
+        for state in spec.process_noise
+    ]
+
+
 def _parameters(spec: Spec) -> list[str]:
     lines = []
     for name, parameter in spec.parameters.items():
@@ -204,7 +214,7 @@ def _priors(spec: Spec) -> list[str]:
         symbols = {"sigma": f"σ_{name}", "sigma_proportional": f"σ_proportional_{name}"}
         symbols["concentration"] = f"concentration_{name}"
         lines += [f"{symbol} ~ {getattr(seen, key)}" for key, symbol in symbols.items() if getattr(seen, key)]
-    return lines
+    return lines + [f"diffusion_{state} ~ {prior}" for state, prior in spec.process_noise.items()]
 
 
 def _coefficients(spec: Spec, name: str) -> list[str]:

@@ -304,6 +304,9 @@ class Spec(Words):
     """Outcomes by name."""
     inputs: dict[Name, Input] = {}
     """The mechanism's inputs by name."""
+    process_noise: dict[Name, PriorText] = {}
+    """Prior of the diffusion of each state that wanders away from the mechanism: the SD that one unit of time
+    adds to it, in the state's unit, or relative where noise acts on its logarithm (a tumor's size)."""
     doses: Doses | None = None
     """Doses; only for mechanisms that have them."""
     covariates: dict[Name, Covariate] = {}

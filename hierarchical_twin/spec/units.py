@@ -180,6 +180,13 @@ def output_units(spec: Spec) -> dict[str, str]:
     return {name: resolver.text(words.unit) for name, words in outputs.items()}
 
 
+def diffusion_units(spec: Spec) -> dict[str, str]:
+    """Unit of each state's diffusion: the state's, by the square root of time's."""
+    states, resolver = MECHANISMS[spec.mechanism.name].states, _resolver(spec)
+    time = resolver.text("time")
+    return {state: f"{resolver.text(states[state].unit)}/{time}^0.5" for state in spec.process_noise}
+
+
 def resolve_units(spec: Spec) -> tuple[WorkingUnits, list[UnitProblem]]:
     """Conversion factors of a spec, and what is wrong with its units (for `spec.check`)."""
     mechanism = MECHANISMS[spec.mechanism.name]

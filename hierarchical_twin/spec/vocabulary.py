@@ -93,6 +93,9 @@ _VALUES = {"real": 1.0, "positive": 1.0, "unit": 0.5, "count": 0.0}
 FILLERS: Mapping[str, float] = {name: _VALUES[words.observed] for name, words in ERRORS.items()}
 """What stands where nothing was measured: a value the error model has a density at."""
 
+FILTERED = ("normal", "lognormal", "proportional", "combined")
+"""Error models that are normal on some scale, which process noise needs."""
+
 PARAMETERIZATIONS = ("auto", "informed", "noncentered", "centered")
 """How random effects are sampled; where a spec says nothing, the first."""
 

@@ -19,17 +19,19 @@ from hierarchical_twin.cohort.asked import asked_at, read_asked
 from hierarchical_twin.cohort.columns import accepted_values
 from hierarchical_twin.cohort.patients import column_of
 from hierarchical_twin.errors import DataError, Problem, SamplingError, nearest
+from hierarchical_twin.graph.evaluate import wander
 from hierarchical_twin.graph.model import Model
-from hierarchical_twin.graph.nodes import Solve, SolveOutput
+from hierarchical_twin.graph.nodes import Filter, Solve, SolveOutput
 from hierarchical_twin.inference.cache import compilation_cache
 from hierarchical_twin.inference.device import choose_place, float64_on
 from hierarchical_twin.mechanisms.table import MECHANISMS
+from hierarchical_twin.prediction.wandering import refuse_wandering, with_history
 from hierarchical_twin.spec.schema import Spec
 from hierarchical_twin.spec.units import output_units, working_units
 from hierarchical_twin.twin.padding import one_patient, pad
 from hierarchical_twin.twin.particles import Particles, values_of
 from hierarchical_twin.twin.population import Population
-from hierarchical_twin.twin.records import RECORD, as_frame, columns_of, merge
+from hierarchical_twin.twin.records import RECORD, as_frame, columns_of, merge, read_records
 from hierarchical_twin.twin.twin import Twin
 
 Array = Any
@@ -138,6 +140,7 @@ def lay_track(
     *,
     plan: Plan | None = None,
     scenario: Mapping[str, Any] | None = None,
+    measured: Twin | None = None,
 ) -> Track:
     """Lay asked times out as arrays.
 
@@ -150,21 +153,36 @@ def lay_track(
         Doses and inputs to come.
     scenario : mapping, optional
         Column to value, as in `predict`.
+    measured : Twin, optional
+        The twin whose measurements say where the state has wandered to; this one where it is left out.
 
     Raises
     ------
     DataError
         A row cannot be read, or a time is not one that the mechanism has.
+    SamplingError
+        A scenario is asked for under process noise.
     """
     spec = twin.population.model.spec
     _refuse_levels(twin, scenario or {})
+    if scenario:
+        refuse_wandering(spec, "scenario", "plan what is to come instead")
     known = known_cohort(twin, with_plan(twin, plan))
     cohort, _ = read_asked(asked_at(spec, times, (twin.patient,)), spec, known, scenario)
+    if spec.process_noise:
+        cohort = with_history(cohort, measured_cohort(twin if measured is None else measured))
     position = {}
     for name in spec.observations:
         own = cohort.rows[cohort.rows["outcome"] == name].sort_values("table_row", kind="stable")
         position[name] = own["position"].to_numpy()
     return Track(twin.population, one_patient(pad(cohort), cohort, 0), position)
+
+
+def measured_cohort(twin: Twin) -> Cohort:
+    """A twin's records as they are read: its measurements, doses and inputs."""
+    population = twin.population.model
+    records, statics = {twin.patient: twin.records}, {twin.patient: twin.static}
+    return read_records(records, statics, population.spec, population.cohort).cohort
 
 
 def _refuse_levels(twin: Twin, scenario: Mapping[str, Any]) -> None:
@@ -176,13 +194,17 @@ def _refuse_levels(twin: Twin, scenario: Mapping[str, Any]) -> None:
         raise DataError(Problem("scenario", f"'{moved[0]}'", "the patient's own level", hint))
 
 
-def follow(track: Track, particles: Particles) -> Course:
-    """States and outcomes of some particles along a track."""
+def follow(track: Track, particles: Particles, seed: int = 0) -> Course:
+    """States and outcomes of some particles along a track.
+
+    Under process noise each particle follows one path of its own, drawn given what was measured.
+    """
     population = track.population
     if population not in _COMPILED:
         _COMPILED[population] = make_course(population.one)
     with compilation_cache(), float64_on(choose_place("cpu", 1)):
-        found = _COMPILED[population](population.draws, dict(track.arrays), particles)
+        keys = jax.random.split(jax.random.key(seed), len(particles.draw))
+        found = _COMPILED[population](population.draws, dict(track.arrays), particles, keys)
         states, predicted, logs = jax.tree.map(np.asarray, found)
     outcome_of = _outcome_of(population.model.spec)
     first = next(iter(track.position))
@@ -229,29 +251,30 @@ def make_course(model: Model) -> Callable[..., Any]:
     Returns
     -------
     callable
-        Draws ``[draw, ...]``, arrays ``[1, ...]`` and particles to states, predictions and their
-        logarithms, each by name ``[particle, time]``.
+        Draws ``[draw, ...]``, arrays ``[1, ...]``, particles and a key for each to states, predictions
+        and their logarithms, each by name ``[particle, time]``.
     """
     whole, names = _whole(model)
 
     def one(draws: Any, arrays: Any, particle: Any) -> Any:
-        draw, effects, outer = particle
+        draw, effects, outer, key = particle
         population = {name: value[draw] for name, value in draws.items()}
-        _, values = values_of(whole, arrays, population, outer, effects)
+        own, values = values_of(whole, arrays, population, outer, effects)
+        values = wander(own, values, key, is_free=False)
         states = {output: values[name][0] for output, name in names.items()}
-        predicted = {seen.name: values[seen.predicted][0] for seen in model.graph.observes}
+        predicted = {seen.name: values[seen.predicted][0] for seen in model.graph.measurements}
         logs = {
             seen.name: values[seen.log_predicted][0]
-            for seen in model.graph.observes
+            for seen in model.graph.measurements
             if seen.log_predicted is not None
         }
         return states, predicted, logs
 
     @jax.jit
-    def course(draws: Any, arrays: Any, particles: Particles) -> Any:
+    def course(draws: Any, arrays: Any, particles: Particles, keys: Array) -> Any:
         width = max(value.size for value in arrays.values())
         batch = int(np.clip(_NUMBERS_AT_ONCE // (12 * width), 1, len(particles.draw)))
-        given = (particles.draw, particles.effects, dict(particles.outer))
+        given = (particles.draw, particles.effects, dict(particles.outer), keys)
         return jax.lax.map(lambda particle: one(draws, arrays, particle), given, batch_size=batch)
 
     return course
@@ -267,7 +290,10 @@ def _whole(model: Model) -> tuple[Model, dict[str, str]]:
         for output, name in names.items()
     )
     solved = replace(node, outputs=(*node.outputs, *more))
-    nodes = tuple(solved if own is node else own for own in model.graph)
+    nodes = tuple(
+        solved if own is node else replace(own, solve=solved) if isinstance(own, Filter) else own
+        for own in model.graph
+    )
     return replace(model, graph=replace(model.graph, nodes=nodes)), names
 
 

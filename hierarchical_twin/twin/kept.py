@@ -24,9 +24,9 @@ import pandas as pd
 from hierarchical_twin.cohort.columns import as_text
 from hierarchical_twin.errors import Problem, SamplingError
 from hierarchical_twin.inference.provenance import package_version
+from hierarchical_twin.twin.merging import FIRST, RECORD
 from hierarchical_twin.twin.particles import Particles
 from hierarchical_twin.twin.population import Population
-from hierarchical_twin.twin.records import RECORD
 from hierarchical_twin.twin.twin import Step, Surprise, Twin
 
 TWIN_VERSION = 1
@@ -105,7 +105,7 @@ def header_of(twin: Twin, places: np.ndarray) -> Header:
         "draws": _digest(np.ascontiguousarray(places, dtype=np.int64).tobytes()),
     }
     lineage = (origin, *({name: _step_words(step)[name] for name in _TELLING} for step in twin.steps))
-    cells = twin.records.drop(columns=RECORD).to_dict("records")
+    cells = twin.records.drop(columns=[RECORD, FIRST], errors="ignore").to_dict("records")
     records = {
         str(name): _text_digest({str(column): _to_words(cell) for column, cell in row.items()})
         for name, row in zip(twin.records[RECORD], cells, strict=True)

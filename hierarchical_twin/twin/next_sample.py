@@ -121,7 +121,7 @@ def next_sample(
     chosen = resampled(twin, simulations, seed)
     parts = []
     with compilation_cache(), float64_on(choose_place("cpu", 1)):
-        for number, node in enumerate(_nodes(model.graph.observes, outcomes)):
+        for number, node in enumerate(_nodes(model.graph.measurements, outcomes)):
             known = _ordered(node, values, twin, chosen)
             keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), number), len(grid))
             for place, time in enumerate(grid):

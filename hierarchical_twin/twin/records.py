@@ -1,10 +1,9 @@
-"""A twin's records: what is new, what repeats or corrects an earlier one, and how they become arrays."""
+"""A twin's records: as tables, whose they are, and how they become arrays. `merging` says what is new."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 
 from hierarchical_twin.cohort import Cohort
 from hierarchical_twin.cohort.admit import Asked
-from hierarchical_twin.cohort.columns import accepted_values, as_number, as_text, is_filled
+from hierarchical_twin.cohort.columns import accepted_values, as_text, is_filled, read_words
 from hierarchical_twin.cohort.inputs import coordinate_of
 from hierarchical_twin.cohort.needs import needs_of
 from hierarchical_twin.cohort.read import read_opened
@@ -20,29 +19,9 @@ from hierarchical_twin.cohort.subset import take_patients
 from hierarchical_twin.cohort.table import Table
 from hierarchical_twin.errors import DataError, Problem, nearest
 from hierarchical_twin.spec.schema import Spec
-from hierarchical_twin.twin.padding import one_patient as one_patient
-from hierarchical_twin.twin.padding import pad as pad
+from hierarchical_twin.twin.merging import RECORD, Layout, Merged, as_objects, columns_of, merge_rows
 
-RECORD = "record"
-"""The column that identifies a record; without it, a record is known by its cells."""
-
-
-@dataclass(frozen=True, eq=False)
-class Merged:
-    """A patient's records with the new ones among them.
-
-    Attributes
-    ----------
-    frame : pandas.DataFrame
-        `RECORD` and the spec's columns, in order of arrival.
-    added, corrected, repeated : tuple of str
-        Identifiers of the new records that were not known, that replaced another, that said nothing new.
-    """
-
-    frame: pd.DataFrame
-    added: tuple[str, ...]
-    corrected: tuple[str, ...]
-    repeated: tuple[str, ...]
+_SHOWN = 5
 
 
 def static_columns(spec: Spec) -> tuple[str, ...]:
@@ -51,11 +30,6 @@ def static_columns(spec: Spec) -> tuple[str, ...]:
     if spec.doses is not None and spec.doses.time is not None:
         words += ("doses.",)
     return tuple(dict.fromkeys(need.column for need in needs_of(spec) if need.key.startswith(words)))
-
-
-def columns_of(spec: Spec) -> tuple[str, ...]:
-    """Every column that the spec names."""
-    return tuple(dict.fromkeys(need.column for need in needs_of(spec)))
 
 
 def as_frame(
@@ -97,33 +71,27 @@ def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What is asked of every record of a spec; `Layout.of` makes one.
+def labels_of(records: pd.DataFrame, spec: Spec) -> np.ndarray:
+    """Whose each row of a table is: labels ``[row]``.
 
-    Attributes
-    ----------
-    columns : tuple of str
-        All that the spec reads.
-    label : str
-        The one of patients.
-    told : mapping
-        Column to the cell that stands in a blank one: what the spec's filters ask for, where that is clear.
+    Raises
+    ------
+    DataError
+        There is no column of patients, a row names nobody, or there are no rows.
     """
-
-    columns: tuple[str, ...]
-    label: str
-    told: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, spec: Spec) -> Layout:
-        """The layout of a spec's records."""
-        filters = dict(spec.where)
-        outcomes = list(spec.observations.values())
-        if len(outcomes) == 1:
-            filters |= outcomes[0].where
-        told = {column: accepted_values(wanted)[0] for column, wanted in filters.items()}
-        return cls(columns_of(spec), spec.patient.column, told)
+    column = spec.patient.column
+    if column not in records:
+        got = f"the columns {', '.join(map(str, records.columns))}"
+        raise DataError(Problem("records", got, f"'{column}' among them", "it says whose each record is"))
+    labels = read_words(records[column]).to_numpy(object)
+    blank = [number for number, label in enumerate(labels, start=1) if label is None]
+    if blank:
+        rows = ", ".join(map(str, blank[:_SHOWN])) + (", ..." if len(blank) > _SHOWN else "")
+        where = f"records column '{column}'"
+        raise DataError(Problem(where, f"nobody in row {rows}", "a patient in each row"))
+    if not len(labels):
+        raise DataError(Problem("records", "a table with no rows", "at least one record"))
+    return labels
 
 
 def merge(
@@ -131,62 +99,6 @@ def merge(
 ) -> Merged:
     """`merge_rows` of a table from `as_frame`."""
     return merge_rows(frame, rows_of(new), Layout.of(spec), patient, static)
-
-
-def merge_rows(
-    frame: pd.DataFrame,
-    new: Sequence[Mapping[str, Any]],
-    layout: Layout,
-    patient: str,
-    static: Mapping[str, Any],
-) -> Merged:
-    """A patient's records with new ones added, and corrected where an identifier is known.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        As in `Merged`.
-    new : sequence of mappings
-        Column to cell.
-    layout : Layout
-    patient : str
-        Label, written into every record.
-    static : mapping
-        Column to what is known of the patient, for blank cells.
-
-    Raises
-    ------
-    DataError
-        A record is of another patient, or two of the new ones have one identifier.
-    """
-    known = {str(name): place for place, name in enumerate(frame[RECORD].to_numpy())}
-    columns = {name: frame[name].to_numpy(object).tolist() for name in (RECORD, *layout.columns)}
-    told = {**layout.told, **static, layout.label: patient}
-    added, corrected, repeated = [], [], []
-    by_cells: dict[Any, str] | None = None
-    for cells in new:
-        row = _completed(cells, layout, told)
-        said, name = _cells(row), as_text(cells.get(RECORD))
-        if name is None:
-            if by_cells is None:
-                by_cells = {_cells(_row(columns, place)): other for other, place in known.items()}
-            name = by_cells.get(said) or sha256(repr(said).encode()).hexdigest()[:12]
-        if name in added or name in corrected or name in repeated:
-            expected = f"an identifier of its own for each, in a column '{RECORD}'"
-            raise DataError(Problem(f"record '{name}'", "twice among the new records", expected))
-        place = known.get(name)
-        if place is None:
-            added.append(name)
-            for column, values in columns.items():
-                values.append(name if column == RECORD else row[column])
-        elif said == _cells(_row(columns, place)):
-            repeated.append(name)
-        else:
-            corrected.append(name)
-            for column in layout.columns:
-                columns[column][place] = row[column]
-    merged = pd.DataFrame({name: _objects(values) for name, values in columns.items()})
-    return Merged(merged, tuple(added), tuple(corrected), tuple(repeated))
 
 
 def empty_records(spec: Spec) -> pd.DataFrame:
@@ -232,7 +144,7 @@ def read_records(
     Raises
     ------
     DataError
-        A cell cannot be read.
+        A cell cannot be read, or something that is needed of a patient is not known.
     """
     measured = {words.column for words in spec.observations.values()}
     bare = {
@@ -252,55 +164,16 @@ def read_records(
         cohort = _read(frames, statics, spec, learned, bare)
     lost = set(frames) - set(cohort.patients)
     if lost:
+        reasons = dict(cohort.report.patients_excluded)
+        expected = "all that the spec reads of a patient"
         raise DataError(
-            [
-                Problem(
-                    f"patient '{label}'", "records that cannot be read", "all that the spec reads of them"
-                )
-                for label in sorted(lost)
-            ]
+            [Problem(f"records of '{label}'", reasons[label], expected) for label in sorted(lost)]
         )
     names = np.concatenate(
-        [*(frame[RECORD].to_numpy(object) for frame in frames.values()), _objects([None] * len(bare))]
+        [*(frame[RECORD].to_numpy(object) for frame in frames.values()), as_objects([None] * len(bare))]
     )
     rows = cohort.rows[~cohort.rows["patient"].isin(bare)].reset_index(drop=True)
     return Read(_unmasked(replace(cohort, rows=rows), bare, tuple(frames)), names)
-
-
-def _completed(cells: Mapping[str, Any], layout: Layout, told: Mapping[str, Any]) -> dict[str, Any]:
-    """A new record with what is known in its blank cells."""
-    label, patient = layout.label, told[layout.label]
-    whose = as_text(cells.get(label))
-    if whose not in (None, patient):
-        raise DataError(Problem(f"records column '{label}'", f"'{whose}'", f"records of '{patient}' alone"))
-    row = {name: cells.get(name) for name in layout.columns}
-    for column, value in told.items():
-        if column in row and as_text(row[column]) is None:
-            row[column] = value
-    row[label] = patient
-    return row
-
-
-def _row(columns: Mapping[str, list[Any]], place: int) -> dict[str, Any]:
-    return {name: values[place] for name, values in columns.items()}
-
-
-def _objects(values: list[Any]) -> np.ndarray:
-    cells = np.empty(len(values), dtype=object)
-    cells[:] = values
-    return cells
-
-
-def _cells(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What a record says, in a form in which 3, 3.0 and '3' are one."""
-    said = []
-    for name, cell in row.items():
-        text = as_text(cell)
-        if name == RECORD or text is None:
-            continue
-        number = as_number(text)
-        said.append((name, text if number is None else repr(number)))
-    return tuple(sorted(said))
 
 
 def _read(
@@ -318,14 +191,17 @@ def _read(
             name: np.concatenate(
                 [
                     *(frame[name].to_numpy(object) for frame in frames.values()),
-                    _objects([row[name] for row in asked]),
+                    as_objects([row[name] for row in asked]),
                 ]
             )
             for name in columns_of(spec)
         }
     )
     is_asked = np.arange(len(table)) >= len(table) - len(asked)
-    return read_opened(Table(table, "records"), spec, Asked(is_asked, learned, others_count=True))
+    called = [f"'{name}' of '{label}'" for label, frame in frames.items() for name in frame[RECORD]]
+    called += [f"of '{row[spec.patient.column]}'" for row in asked]
+    opened = Table(table, "records", called=tuple(called))
+    return read_opened(opened, spec, Asked(is_asked, learned, others_count=True))
 
 
 def _placeholder(label: str, frame: pd.DataFrame, static: Mapping[str, Any], spec: Spec) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from hierarchical_twin.cohort.needs import needs_of
 from hierarchical_twin.cohort.table import open_table
 from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.errors import DataError, Problem
-from hierarchical_twin.graph.evaluate import draw_outcomes
+from hierarchical_twin.graph.evaluate import draw_measurements, wander
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.cache import compilation_cache
 from hierarchical_twin.inference.device import choose_place, float64_on
@@ -163,6 +163,17 @@ class _Told:
         """Outcomes under lognormal error."""
         return tuple(name for name, words in self.spec.observations.items() if words.error == "lognormal")
 
+    def arrays_after(self, patient: str, k: int) -> Arrays:
+        """A patient's arrays with the measurements of the first `k` records alone."""
+        arrays, own = dict(self.arrays[patient]), self.own.get(patient)
+        later = None if own is None else own[own["rank"] >= k]
+        for outcome in self.spec.observations:
+            mask = arrays[f"mask_{outcome}"].copy()
+            if later is not None:
+                mask[0, later["position"][later["outcome"] == outcome]] = False
+            arrays[f"mask_{outcome}"] = mask
+        return arrays
+
     def known(self, patient: str, k: int) -> pd.DataFrame:
         """A patient's records with the measurements of all but the first `k` left blank."""
         frame, own = self.frames[patient], self.own[patient]
@@ -287,7 +298,9 @@ def _forecasts(
     place = {label: number for number, label in enumerate(told.frames)}
     for twin in twins:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), k), place[twin.patient])
-        drawn = replicate(twin.population.shared.draws, told.arrays[twin.patient], twin.particles, key)
+        drawn = replicate(
+            twin.population.shared.draws, told.arrays_after(twin.patient, k), twin.particles, key
+        )
         found[twin.patient] = {name: np.asarray(value) for name, value in drawn.items()}
     return found
 
@@ -299,7 +312,8 @@ def _make_replicate(model: Model) -> Callable[..., dict[str, Array]]:
         def one(draw: Array, effects: Array, outer: Arrays, key: Array) -> dict[str, Array]:
             population = {name: value[draw] for name, value in draws.items()}
             own, values = values_of(model, arrays, population, outer, effects)
-            return {name: value[0] for name, value in draw_outcomes(own, values, key).items()}
+            values = wander(own, values, jax.random.fold_in(key, 0), is_free=False)
+            return {name: value[0] for name, value in draw_measurements(own, values, key).items()}
 
         keys = jax.random.split(key, len(particles.draw))
         return jax.vmap(one)(particles.draw, particles.effects, particles.outer, keys)

@@ -23,10 +23,11 @@ from hierarchical_twin.inference.provenance import package_version
 from hierarchical_twin.prediction.given import effects_for
 from hierarchical_twin.prediction.source import model_of, own_patients
 from hierarchical_twin.spec.schema import Spec
+from hierarchical_twin.twin.merging import FIRST, RECORD, columns_of
 from hierarchical_twin.twin.padding import one_patient, own_widths, pad, widen
 from hierarchical_twin.twin.particles import Particles
 from hierarchical_twin.twin.population import Population, outer_root, population_draws
-from hierarchical_twin.twin.records import RECORD, columns_of, empty_records, read_records, static_columns
+from hierarchical_twin.twin.records import empty_records, read_records, static_columns
 from hierarchical_twin.twin.twin import Twin
 from hierarchical_twin.twin.update import described
 
@@ -95,17 +96,20 @@ def start_twins(
     ----------
     fit : Fit
     patients : sequence of str, optional
-        Of the fit; all of them without `rows`.
+        Of the fit; all of them where `rows` is not given either.
     rows : pandas.DataFrame, optional
-        New patients: one row each, the label and what is known once per patient.
+        New patients: one row each, the label and what is known once per patient. Not beside `patients`.
     particles, seed
         As in `start_twin`.
 
     Raises
     ------
     DataError, SamplingError
-        As `start_twin`.
+        As `start_twin`; also `patients` beside `rows`.
     """
+    if patients is not None and rows is not None:
+        hint = "start those of the fit and the new ones by themselves"
+        raise DataError(Problem("start_twins", "patients beside rows", "one of them", hint))
     if not isinstance(particles, int | np.integer) or isinstance(particles, bool) or particles < 10:
         raise DataError(Problem("start_twin particles", repr(particles), "a whole number from 10"))
     population = population_for(fit)
@@ -152,7 +156,7 @@ def population_for(fit: Fit) -> Population:
     Raises
     ------
     DataError
-        The spec reads a column of the name that records are known by.
+        The spec reads a column of a name that records are known by.
     SamplingError
         The fit keeps no table.
     """
@@ -161,9 +165,9 @@ def population_for(fit: Fit) -> Population:
         if known() is fit:
             return own
     model = model_of(fit)
-    if RECORD in columns_of(model.spec):
-        expected = f"a column of another name: twins know records by '{RECORD}'"
-        raise DataError(Problem("spec", f"a column '{RECORD}'", expected))
+    if taken := {RECORD, FIRST} & set(columns_of(model.spec)):
+        expected = f"columns of other names: twins know records by '{RECORD}' and '{FIRST}'"
+        raise DataError([Problem("spec", f"a column '{name}'", expected) for name in sorted(taken)])
     sizes = fit.tree["posterior"].sizes
     places = np.arange(sizes["chain"] * sizes["draw"])
     population = Population(model, *population_draws(fit, model, places), _provenance(fit))

@@ -74,12 +74,15 @@ def states(
     check_interval(prob, "equal-tailed")
     grid = read_times(times, "states times")
     track = lay_track(twin, grid, plan=plan, scenario=scenario)
+    wanders = bool(twin.population.model.spec.process_noise)
     stages = _filtered(twin, grid) if is_filtered else [(twin, np.arange(len(grid)))]
     units = state_units(twin.population.model.spec)
     probs = (0.5, (1 - prob) / 2, (1 + prob) / 2)
     bands: dict[str, np.ndarray] = {}
     for known, places in stages:
-        course, weights = follow(track, known.particles), known.weights
+        if wanders and known is not twin:
+            track = lay_track(twin, grid, plan=plan, scenario=scenario, measured=known)
+        course, weights = follow(track, known.particles, twin.seed), known.weights
         kept = weights > 0
         for name, values in course.states.items():
             own = values[np.ix_(kept, places)]

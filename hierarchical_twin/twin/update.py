@@ -10,14 +10,14 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
-from hierarchical_twin.cohort.columns import as_text
 from hierarchical_twin.errors import DataError, Problem, SamplingError, nearest
 from hierarchical_twin.inference.marginal.tails import tail_shapes
 from hierarchical_twin.spec.schema import Spec
 from hierarchical_twin.twin.batches import in_batches, run_advance, run_described
+from hierarchical_twin.twin.merging import Layout, Merged, merge_rows
 from hierarchical_twin.twin.moves import Patient
 from hierarchical_twin.twin.padding import one_patient, own_widths, pad, widen
-from hierarchical_twin.twin.records import Layout, Merged, Read, as_frame, merge_rows, read_records, rows_of
+from hierarchical_twin.twin.records import Read, as_frame, labels_of, read_records, rows_of
 from hierarchical_twin.twin.steps import seen_in, step_of
 from hierarchical_twin.twin.twin import Twin
 
@@ -31,10 +31,11 @@ def update(twin: Twin, records: Records) -> Twin:
     ----------
     twin : Twin
     records : DataFrame, mapping or sequence of mappings
-        Rows in the spec's columns: measurements, doses, inputs, in any order of time. What is known of the
-        patient need not be repeated. A column ``record`` identifies each; without it a record is known by
-        its cells. A record that is already there says nothing new; one with a known identifier and other
-        cells corrects the earlier one.
+        Rows in the spec's columns: measurements, doses, inputs, in any order of time. At one and the same
+        time, the order of arrival counts: a measurement that comes before its dose is taken as made before
+        it. What is known of the patient need not be repeated. A column ``record`` identifies each; without
+        it a record is known by its cells, those it had before a correction included. A record that is
+        already there says nothing new; one with a known identifier and other cells corrects the earlier one.
 
     Returns
     -------
@@ -44,7 +45,7 @@ def update(twin: Twin, records: Records) -> Twin:
     Raises
     ------
     DataError
-        A record cannot be read, or is of another patient.
+        A record cannot be read, is of another patient, or is there twice.
     SamplingError
         No particle can explain the records.
     """
@@ -70,7 +71,7 @@ def update_many(twins: Sequence[Twin], records: pd.DataFrame | Mapping[str, Reco
     DataError
         As `update`; also a patient who is not among the twins, or twins of several populations.
     SamplingError
-        As `update`.
+        As `update`. Either names all patients of whom it is true; none is updated then.
     """
     if not twins:
         return []
@@ -80,11 +81,7 @@ def update_many(twins: Sequence[Twin], records: pd.DataFrame | Mapping[str, Reco
         got = "two twins of one patient" if len(by_label) < len(twins) else "twins of several populations"
         raise DataError(Problem("update_many", got, "one twin for each patient, of one population"))
     spec, learned = population.model.spec, population.model.cohort
-    layout = Layout.of(spec)
-    merged = {
-        label: merge_rows(by_label[label].records, rows, layout, label, by_label[label].static)
-        for label, rows in _by_patient(records, by_label, spec).items()
-    }
+    merged = _merged(_by_patient(records, by_label, spec), by_label, Layout.of(spec))
     merged = {label: one for label, one in merged.items() if one.added or one.corrected}
     if not merged:
         return list(twins)
@@ -110,18 +107,17 @@ def _by_patient(
     """New records of each patient, as column to cell."""
     found: dict[str, list[dict[str, Any]]] = {}
     if isinstance(records, pd.DataFrame):
-        label = spec.patient.column
-        frame = as_frame(records, spec)
-        if label not in frame:
-            got = f"the columns {', '.join(map(str, records.columns))}"
-            raise DataError(Problem("records", got, f"'{label}' among them", "it says whose each record is"))
-        for number, row in enumerate(rows_of(frame), start=1):
-            name = as_text(row[label])
-            if name is None:
-                raise DataError(Problem(f"records row {number}, column '{label}'", "no patient", "a label"))
-            found.setdefault(name, []).append(row)
+        for label, row in zip(labels_of(records, spec), rows_of(as_frame(records, spec)), strict=True):
+            found.setdefault(label, []).append(row)
     else:
-        found = {str(name): rows_of(as_frame(own, spec)) for name, own in records.items()}
+        problems: list[Problem] = []
+        for name, own in records.items():
+            try:
+                found[str(name)] = rows_of(as_frame(own, spec))
+            except DataError as error:
+                problems += [replace(one, where=f"{one.where} of '{name}'") for one in error.problems]
+        if problems:
+            raise DataError(problems)
     unknown = [name for name in found if name not in twins]
     if unknown:
         expected = "a patient who has a twin"
@@ -134,16 +130,34 @@ def _by_patient(
     return found
 
 
+def _merged(
+    records: Mapping[str, list[dict[str, Any]]], twins: Mapping[str, Twin], layout: Layout
+) -> dict[str, Merged]:
+    """Each patient's records with the new ones among them."""
+    found: dict[str, Merged] = {}
+    problems: list[Problem] = []
+    for label, rows in records.items():
+        try:
+            found[label] = merge_rows(twins[label].records, rows, layout, label, twins[label].static)
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError(problems)
+    return found
+
+
 def _advanced(twins: list[Twin], merged: Mapping[str, Merged], read: Read) -> dict[str, Twin]:
     population, arrays, seen = twins[0].population, pad(read.cohort), seen_in(read)
     asked = [_patient(twin, arrays, read, place) for place, twin in enumerate(twins)]
-    following = {}
+    following: dict[str, Twin] = {}
+    lost: dict[int, Problem] = {}
     for place, own in in_batches(population, run_advance, asked):
         twin = twins[place]
         if not np.isfinite(own.log_evidence):
             where, got = f"update of '{twin.patient}'", "records that no particle can explain"
             expected, hint = "records that are possible under the model", "check the values and their units"
-            raise SamplingError(Problem(where, got, expected, hint))
+            lost[place] = Problem(where, got, expected, hint)
+            continue
         one, parameters = merged[twin.patient], _ordered(twin, own.parameters)
         tail = float(tail_shapes(own.log_increments[:, None])[0])
         step = step_of(one, seen.get(twin.patient, []), own, parameters, tail, population)
@@ -155,6 +169,8 @@ def _advanced(twins: list[Twin], merged: Mapping[str, Merged], read: Read) -> di
             parameters=parameters,
             steps=(*twin.steps, step),
         )
+    if lost:
+        raise SamplingError([lost[place] for place in sorted(lost)])
     return following
 
 

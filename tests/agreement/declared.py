@@ -281,6 +281,12 @@ derived:
     "id,day,volume\na,0,1\na,10,3\nb,0,2\nb,5,4\nb,20,8\n",
 )
 
+
+def _wandering(declared: Declared, noise: str) -> Declared:
+    """The same under process noise."""
+    return Declared(f"{declared.text}process_noise: {{{noise}}}\n", declared.table)
+
+
 DECLARED: Mapping[str, Declared] = {
     "sites": SITES,
     "traits": TRAITS,
@@ -292,5 +298,12 @@ DECLARED: Mapping[str, Declared] = {
     "oral": _dosed("oral", "LogNormal(2e4, 1)", "InverseGamma(3, 8)", oral=_ORAL),
     "glucose": GLUCOSE,
     "gompertz": GOMPERTZ,
+    "sites_wandering": _wandering(SITES, 'V: "HalfNormal(0.05)"'),
+    "infusion_wandering": _wandering(
+        _dosed("infusion", "Uniform(5e3, 5e4)", "Gamma(2, 0.5)", doses=", rate: rate"),
+        'prodrug: "HalfNormal(1e-4)", active: "Exponential(1e-5)"',
+    ),
+    "glucose_wandering": _wandering(GLUCOSE, 'G: "HalfNormal(3)", X: "HalfNormal(0.002)"'),
+    "errors_wandering": _wandering(ERRORS, 'V: "HalfNormal(0.1)"'),
 }
 """Name to spec and table."""

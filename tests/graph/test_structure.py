@@ -29,7 +29,7 @@ from hierarchical_twin.graph.evaluate import (
     split,
 )
 from hierarchical_twin.graph.model import Model
-from hierarchical_twin.graph.nodes import Compute, Data, Observe, Sample, Solve
+from hierarchical_twin.graph.nodes import Compute, Data, Filter, Observe, Sample, Solve, ahead_of
 from hierarchical_twin.graph.operations import OPERATIONS
 from hierarchical_twin.spec import read_spec
 from hierarchical_twin.spec.shipped import shipped_specs
@@ -74,14 +74,19 @@ def test_every_node_comes_after_what_it_names(model: Model) -> None:
                 assert node.operation in OPERATIONS
             case Solve():
                 named = [*node.exposure, *(parameter.source for parameter in node.parameters)]
+            case Filter():
+                named = [given for _, given in node.diffusions]
+                named += [given for own in node.measurements for _, given in own.parameters]
             case Observe():
                 named = [node.predicted, node.observed, node.mask, *(given for _, given in node.parameters)]
                 named.append(node.log_predicted)
         assert {word for word in named if isinstance(word, str)} <= known
         assert node.name not in known
-        known |= {node.name} | (
-            {output.name for output in node.outputs} if isinstance(node, Solve) else set()
-        )
+        known.add(node.name)
+        if isinstance(node, Solve):
+            known |= {output.name for output in node.outputs}
+        if isinstance(node, Filter):
+            known |= {name for own in node.measurements for name in ahead_of(own.name)}
 
 
 @NAMES
@@ -89,7 +94,7 @@ def test_values_have_the_declared_shapes(name: str) -> None:
     model = ALL[name]
     scored = jax.eval_shape(lambda flat: score(model, flat).values, jnp.zeros(flat_size(model)))
     for node in model.graph:
-        if not isinstance(node, Solve | Observe):
+        if not isinstance(node, Solve | Filter | Observe):
             assert scored[node.name].shape == model.shape(node.dims), node.name
 
 

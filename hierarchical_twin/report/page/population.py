@@ -59,6 +59,8 @@ def meaning_of(label: str, links: dict[str, str]) -> str:
         return f"change of {parameter} with {inside}, {_scale(parameter, links)}"
     if name.startswith("sigma_proportional_"):
         return f"residual error of {name.removeprefix('sigma_proportional_')}, relative"
+    if name.startswith("diffusion_"):
+        return f"process noise of {name.removeprefix('diffusion_')}"
     if name.startswith("sigma_"):
         return f"residual error of {name.removeprefix('sigma_')}"
     if name.startswith("concentration_"):
