@@ -18,7 +18,7 @@ class Design:
     """A spec, a table that gives the design, and the population.
 
     `priors` replaces priors of the shipped spec by narrower ones, from which the population is then
-    drawn afresh for each cohort; `population` holds it instead.
+    drawn afresh for each cohort; `population` holds it instead. `process_noise` is added to the spec.
     """
 
     spec: str
@@ -28,6 +28,7 @@ class Design:
     parameters: tuple[str, ...]
     priors: tuple[tuple[str, str], ...] = ()
     population: Mapping[str, float | list[float]] | None = None
+    process_noise: str = ""
 
     def model(self) -> ht.Model:
         """The model over the design; its measurements are to be replaced."""
@@ -35,7 +36,7 @@ class Design:
         for old, new in self.priors:
             assert text.count(old) == 1, old
             text = text.replace(old, new)
-        spec = ht.parse_spec(text)
+        spec = ht.parse_spec(text + self.process_noise)
         frame = pd.read_csv(CASES / self.table)
         frame = frame[frame["id"].isin(frame["id"].unique()[: self.patients])]
         return ht.build(spec, ht.read_cohort(frame, spec))
@@ -69,6 +70,21 @@ DESIGNS = {
             ('slope: "HalfNormal(20)"', 'slope: "LogNormal(median=6, sd=0.4)"'),
             ('sigma: "HalfNormal(100)"', 'sigma: "LogNormal(median=25, sd=0.3)"'),
         ),
+    ),
+    "linear_wandering": Design(
+        spec="sleep",
+        table="sleep/sleepstudy.csv",
+        patients=18,
+        cohorts=4,
+        parameters=("intercept", "slope"),
+        priors=(
+            ("Normal(mean=300, sd=100)", "Normal(mean=250, sd=30)"),
+            ("Normal(mean=0, sd=20)", "Normal(mean=10, sd=5)"),
+            ('intercept: "HalfNormal(100)"', 'intercept: "LogNormal(median=25, sd=0.4)"'),
+            ('slope: "HalfNormal(20)"', 'slope: "LogNormal(median=6, sd=0.4)"'),
+            ('sigma: "HalfNormal(100)"', 'sigma: "LogNormal(median=25, sd=0.3)"'),
+        ),
+        process_noise='process_noise: {y: "LogNormal(median=15, sd=0.3)"}\n',
     ),
     "apoptosis": Design(
         spec="apoptosis_threshold",
