@@ -23,7 +23,7 @@ from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.evaluate import split
 from hierarchical_twin.graph.filtering import foresee
 from hierarchical_twin.graph.model import Model
-from hierarchical_twin.graph.nodes import Compute, Data, Filter, Observe, Sample, Solve, ahead_of
+from hierarchical_twin.graph.nodes import Compute, Data, Filter, Observe, Sample, Solve
 from hierarchical_twin.graph.operations import OPERATIONS, Namespace, residual_sd
 from hierarchical_twin.graph.solving import solve
 from hierarchical_twin.spec.schema import Spec
@@ -172,25 +172,15 @@ def _solve(model: Model, node: Solve, values: Mapping[str, Array]) -> dict[str, 
 
 def _foresee(model: Model, node: Filter, values: Mapping[str, Array]) -> dict[str, Array]:
     """The filter as one JAX operation of parameters, diffusions and residual parameters."""
-    given = [parameter.source for parameter in node.solve.parameters]
-    given += [value for _, value in node.diffusions]
-    given += [value for measurement in node.measurements for _, value in measurement.parameters]
-    names = list(dict.fromkeys(name for name in given if isinstance(name, str)))
     exposure = {name: jnp.asarray(model.arrays[name]) for name in node.solve.exposure}
-    outputs = [
-        name
-        for measurement in node.measurements
-        for name in ahead_of(measurement.name)
-        if measurement.error == "lognormal" or name != ahead_of(measurement.name)[1]
-    ]
 
     def foreseen(*parameters: Array) -> tuple[Array, ...]:
-        found = foresee(node, model.arrays, {**exposure, **dict(zip(names, parameters, strict=True))})
-        return tuple(found[name] for name in outputs)
+        found = foresee(node, model.arrays, {**exposure, **dict(zip(node.inputs, parameters, strict=True))})
+        return tuple(found[name] for name in node.outputs)
 
     shape = model.cohort.arrays[node.solve.exposure[0]].shape
-    values_of = wrap_jax(foreseen)(*(values[name] for name in names))
-    return {name: pt.specify_shape(value, shape) for name, value in zip(outputs, values_of, strict=True)}
+    values_of = wrap_jax(foreseen)(*(values[name] for name in node.inputs))
+    return {name: pt.specify_shape(value, shape) for name, value in zip(node.outputs, values_of, strict=True)}
 
 
 def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:

@@ -42,10 +42,11 @@ from hierarchical_twin.graph.outcomes import (
 from hierarchical_twin.graph.parameterization import (
     EffectGroup,
     PatientFrame,
+    choice_for,
     effect_nodes,
     frame_nodes,
 )
-from hierarchical_twin.graph.priors import choice_for, effect_prior, vector_nodes
+from hierarchical_twin.graph.priors import effect_prior, vector_nodes
 from hierarchical_twin.mechanisms import MECHANISMS
 from hierarchical_twin.spec.population import coefficient_prior, link_of
 from hierarchical_twin.spec.prior import Prior

@@ -245,8 +245,22 @@ def draw_outcomes(model: Model, values: Mapping[str, Array], key: Array) -> dict
 
     Under process noise along a path of its own, which knows nothing of what was measured.
     """
-    path_key, key = (key, key) if model.graph.filter is None else jax.random.split(key)
+    path_key, key = path_and_measurement_keys(model, key)
     return draw_measurements(model, wander(model, values, path_key, is_free=True), key)
+
+
+def draw_on_path(model: Model, values: Mapping[str, Array], key: Array) -> dict[str, Array]:
+    """One new measurement of every outcome ``[patient, time]`` of the same patients.
+
+    Under process noise around a path that is drawn given what was measured of them.
+    """
+    path_key, key = path_and_measurement_keys(model, key)
+    return draw_measurements(model, wander(model, values, path_key, is_free=False), key)
+
+
+def path_and_measurement_keys(model: Model, key: Array) -> tuple[Array, Array]:
+    """Keys of a path and of the measurements around it; one and the same where there is no path to draw."""
+    return (key, key) if model.graph.filter is None else tuple(jax.random.split(key))
 
 
 def draw_measurements(model: Model, values: Mapping[str, Array], key: Array) -> dict[str, Array]:

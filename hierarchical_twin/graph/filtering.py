@@ -25,6 +25,7 @@ from hierarchical_twin.mechanisms.state_space import StateSpace
 
 _HALF_LOG_2PI = 0.9189385332046727
 _RIDGE = 1e-12
+_FAR = -50.0
 
 
 class Belief(NamedTuple):
@@ -81,7 +82,7 @@ def foresee(node: Filter, arrays: Mapping[str, Array], values: Mapping[str, Arra
     Outcomes measured at one time are taken in the order of the spec, each given the ones before. What
     lies beyond a limit moves the state to the mean and the variance that the limit leaves.
     """
-    _, found = _run(node, arrays, values)
+    _, found = _run(node, arrays, values, space_of(node, values))
     outcomes: Values = {}
     for measurement in node.measurements:
         center, sd = (value.T for value in found[measurement.name])
@@ -111,7 +112,7 @@ def draw_path(node: Filter, arrays: Mapping[str, Array], values: Mapping[str, Ar
     dict
         Outcomes of the `Solve` node along the path ``[patient, time]``.
     """
-    space, stages, last = smoothed(node, arrays, values)
+    space, stages, last = _filtered(node, arrays, values)
     shape = stages.after.mean.shape
     back_key, on_key = jax.random.split(key)
     place = jnp.arange(shape[0])
@@ -143,11 +144,13 @@ def draw_path(node: Filter, arrays: Mapping[str, Array], values: Mapping[str, Ar
     return outcomes_of(node.solve, space.read(states), states.shape[:2])
 
 
-def smoothed(
+def _filtered(
     node: Filter, arrays: Mapping[str, Array], values: Mapping[str, Array]
 ) -> tuple[StateSpace, _Stage, Array]:
-    """The process, what was believed along the records ``[time, patient, ...]``, and where the last
-    measurement of each patient stands (-1 for none)."""
+    """The process, stages along the records ``[time, patient, ...]``, and each patient's last measurement.
+
+    That is its place along the records, -1 for none.
+    """
     space = space_of(node, values)
     stages, _ = _run(node, arrays, values, space)
     shown = jnp.stack([jnp.asarray(arrays[measurement.mask]) for measurement in node.measurements])
@@ -157,10 +160,9 @@ def smoothed(
 
 
 def _run(
-    node: Filter, arrays: Mapping[str, Array], values: Mapping[str, Array], space: StateSpace | None = None
+    node: Filter, arrays: Mapping[str, Array], values: Mapping[str, Array], space: StateSpace
 ) -> tuple[_Stage, dict[str, tuple[Array, Array]]]:
     """The filter over all records: stages, and each outcome's prediction and SD, all ``[time, patient]``."""
-    space = space_of(node, values) if space is None else space
     measured = {measurement.name: _measured(measurement, arrays) for measurement in node.measurements}
     patients, states = space.start.shape
 
@@ -211,7 +213,8 @@ def _take(
     )
     carried = jnp.einsum("pij,pj->pi", belief.covariance, slopes)
     is_log = errors.error == "lognormal"
-    own = errors.parameters["sigma"] if is_log else errors.sd(expected)
+    # A masked place may predict 0, where a relative error has no derivative.
+    own = errors.parameters["sigma"] if is_log else errors.sd(jnp.where(seen.mask, expected, 1.0))
     # Where nothing was measured a standard error may be 0.
     variance = jnp.sum(slopes * carried, axis=1) + jnp.where(seen.mask, own * own, 1.0)
     sd = jnp.sqrt(variance)
@@ -221,16 +224,32 @@ def _take(
     if seen.censored is not None:
         side = jnp.where(seen.censored < 0, -1.0, 1.0)
         limit = side * standardized
-        # Mean and variance of a normal below a limit.
-        ratio = jnp.exp(-0.5 * limit * limit - _HALF_LOG_2PI - log_ndtr(limit))
+        ratio, less = _below(limit)
         is_beyond = seen.censored != 0
         shift = jnp.where(is_beyond, -side * ratio, shift)
-        shrinkage = jnp.where(is_beyond, ratio * (ratio + limit), shrinkage)
+        shrinkage = jnp.where(is_beyond, less, shrinkage)
     shift, shrinkage = jnp.where(seen.mask, shift, 0.0), jnp.where(seen.mask, shrinkage, 0.0)
     gain = carried / sd[:, None]
     mean = belief.mean + gain * shift[:, None]
     covariance = belief.covariance - shrinkage[:, None, None] * gain[:, :, None] * gain[:, None, :]
     return Belief(mean, covariance), (expected, sd)
+
+
+def _below(limit: Array) -> tuple[Array, Array]:
+    """By how much a standard normal's mean and variance are less once it lies below a limit.
+
+    Johnson, Kotz and Balakrishnan 1994, Continuous Univariate Distributions 1, chapter 13.10.
+    """
+    is_far = limit < _FAR
+    near, far = jnp.where(is_far, 0.0, limit), jnp.where(is_far, limit, _FAR)
+    ratio = jnp.exp(-0.5 * near * near - _HALF_LOG_2PI - log_ndtr(near))
+    # Far out both are differences of nearly equal numbers: their series in 1/limit.
+    square = 1.0 / (far * far)
+    far_ratio = -far * (1.0 + square * (1.0 - 2.0 * square))
+    return (
+        jnp.where(is_far, far_ratio, ratio),
+        jnp.where(is_far, 1.0 - square * (1.0 - 6.0 * square), ratio * (ratio + near)),
+    )
 
 
 def _through(transition: Array, covariance: Array) -> Array:
@@ -240,10 +259,11 @@ def _through(transition: Array, covariance: Array) -> Array:
 def _given_next(after: Belief, onward: _Stage, following: Array) -> tuple[Array, Array]:
     """Mean and covariance of a state given the next one."""
     ahead = onward.ahead.covariance
-    size = ahead.shape[1]
-    ridge = _RIDGE * jnp.trace(ahead, axis1=1, axis2=2) + 1e-300
+    # In units of each state's own SD; a state that nothing moves has none, and ties nothing.
+    sd = jnp.sqrt(jnp.maximum(jnp.diagonal(ahead, axis1=1, axis2=2), jnp.finfo(ahead.dtype).tiny))
+    scaled = ahead / (sd[:, :, None] * sd[:, None, :]) + _RIDGE * jnp.eye(ahead.shape[1])
     cross = onward.transition @ after.covariance
-    tie = jnp.swapaxes(jnp.linalg.solve(ahead + ridge[:, None, None] * jnp.eye(size), cross), 1, 2)
+    tie = jnp.swapaxes(jnp.linalg.solve(scaled, cross / sd[:, :, None]) / sd[:, :, None], 1, 2)
     mean = after.mean + jnp.einsum("pij,pj->pi", tie, following - onward.ahead.mean)
     return mean, after.covariance - tie @ cross
 

@@ -128,6 +128,23 @@ class Filter:
     diffusions: tuple[tuple[str, str | float], ...]
     measurements: tuple[Observe, ...]
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The nodes it reads, apart from exposure: parameters, diffusions and residual parameters."""
+        given = [parameter.source for parameter in self.solve.parameters]
+        given += [value for _, value in self.diffusions]
+        given += [value for measurement in self.measurements for _, value in measurement.parameters]
+        return tuple(dict.fromkeys(name for name in given if isinstance(name, str)))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What it gives, each ``[patient, time]``; a logarithm only where an error is lognormal."""
+        found = []
+        for measurement in self.measurements:
+            natural, logarithm, sd = ahead_of(measurement.name)
+            found += [natural, logarithm, sd] if measurement.error == "lognormal" else [natural, sd]
+        return tuple(found)
+
 
 def ahead_of(outcome: str) -> tuple[str, str, str]:
     """What a `Filter` expects of an outcome: its value, the value's logarithm, and a measurement's SD around it."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from hierarchical_twin.dims import PATIENT, effect_dim, group_suffix
 from hierarchical_twin.graph.nodes import Compute, Node, Sample, Word
+from hierarchical_twin.spec.population import without_levels
 
 FRAME = "informed_frame"
 """Name of the node with the frames of informed effects."""
@@ -215,3 +216,10 @@ def _scaled(column: str, dims: tuple[str, ...], standard: str, mean: str | None,
     if mean is None:
         return Compute(column, dims, "multiply", (standard, sd))
     return Compute(column, dims, "rescale", (standard, mean, sd))
+
+
+def choice_for(choice: str | Mapping[str, str], label: str) -> str:
+    """How one effect is sampled; a choice for ``r:sex`` serves each level's column."""
+    if isinstance(choice, str):
+        return choice
+    return choice.get(label) or choice.get(without_levels(label)) or "auto"

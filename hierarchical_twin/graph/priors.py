@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from hierarchical_twin.errors import Problem, SpecError
 from hierarchical_twin.graph.nodes import Compute, Node, Sample
@@ -21,13 +21,6 @@ def effect_prior(declared: RandomEffects, group: str, label: str) -> Prior:
         given = f"priors for {', '.join(declared.sd)}"
         raise SpecError(Problem(where, given, f"one for {label} as well", f"'{term}' serves all its levels"))
     return prior
-
-
-def choice_for(choice: str | Mapping[str, str], label: str) -> str:
-    """How one effect is sampled; a choice for ``r:sex`` serves each level's column."""
-    if isinstance(choice, str):
-        return choice
-    return choice.get(label) or choice.get(without_levels(label)) or "auto"
 
 
 def vector_nodes(name: str, dim: str, labels: Sequence[str], priors: Sequence[Prior]) -> list[Node]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierarchical_twin.graph.derived import derived_values
-from hierarchical_twin.graph.evaluate import draw_measurements, reported_values, score, wander
+from hierarchical_twin.graph.evaluate import draw_on_path, reported_values, score
 from hierarchical_twin.graph.model import Model
 
 Array = Any
@@ -58,10 +58,7 @@ def unfold_draws(model: Model, positions: np.ndarray, *, seed: int) -> Unfolded:
     def one(point: Array, key: Array) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
         scored = score(model, point)
         named = {**reported_values(model, scored.values), **derived_values(model, scored.values)}
-        words = jax.random.wrap_key_data(key, impl=generator)
-        # A new measurement of the same patient: on the path that they have taken.
-        values = wander(model, scored.values, jax.random.fold_in(words, 1), is_free=False)
-        replicates = draw_measurements(model, values, words)
+        replicates = draw_on_path(model, scored.values, jax.random.wrap_key_data(key, impl=generator))
         return named, scored.log_likelihood, replicates
 
     batch = batch_size(model, len(flat))

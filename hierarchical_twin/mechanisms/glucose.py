@@ -163,7 +163,7 @@ def glucose_minimal_model_space(
 
     References
     ----------
-    Andersen KE, Hojbjerre M (2002). A Bayesian approach to Bergman's minimal model. Aalborg University.
+    Andersen KE, Højbjerre M (2002). A Bayesian approach to Bergman's minimal model. Aalborg University.
     """
     patients = time.shape[0]
     excess = insulin - I_b

@@ -73,7 +73,7 @@ def logistic_growth(time: PerRecord, *, V_0: Parameter, r: Parameter, K: Paramet
     forward = jnp.exp(-jnp.where(exponent >= 0.0, exponent, 0.0))
     backward = jnp.exp(jnp.where(exponent >= 0.0, 0.0, exponent))
     bottom = V_0 * backward + (K - V_0) * forward
-    log_volume = jnp.log(V_0) + jnp.log(K) + jnp.minimum(exponent, 0.0) - jnp.log(bottom)
+    log_volume = jnp.log(V_0) + jnp.log(K) + jnp.where(exponent >= 0.0, 0.0, exponent) - jnp.log(bottom)
     return {"V": V_0 * K * backward / bottom, "log_V": log_volume}
 
 
@@ -149,12 +149,13 @@ def logistic_growth_space(
     """``d log V = r (1 - V/K) dt + g dW``: `logistic_growth`, wandering. Extended Kalman in ``log V``.
 
     Between two records the size is carried by the closed form, and the noise that is added by the integral
-    of the squared derivative of the flow along it, a closed form too.
+    of the squared derivative of the flow along it, a closed form too. For `r` of 0 or more, or sizes
+    below `K`: a larger one would grow without bound.
     """
     patients = time.shape[0]
     begun = with_start(time)
     rate, capacity = flat(r, patients), flat(K, patients)
-    start = logistic_growth(begun[:, :1], V_0=V_0, r=r, K=K)["V"]
+    start = logistic_growth(begun[:, :1], V_0=V_0, r=r, K=K)["log_V"]
 
     def step(duration: Any, state: Array) -> Step:
         log_before = state[:, 0]
@@ -165,12 +166,12 @@ def logistic_growth_space(
         log_after = log_before - jnp.log(bottom)
         after = jnp.exp(log_after)
         slope = kept / bottom
-        share, room = 1.0 / capacity, 1.0 / before - 1.0 / capacity
-        squared = share**2 * phi(1, 2.0 * decay)[0] + 2.0 * share * room * kept * phi(1, decay)[0]
-        added = diffusions["V"] ** 2 * duration * after**2 * (squared + (room * kept) ** 2)
+        full, room = after / capacity, (1.0 - before / capacity) * slope
+        squared = full**2 * phi(1, 2.0 * decay)[0] + 2.0 * full * room * phi(1, decay)[0] + room**2
+        added = diffusions["V"] ** 2 * duration * squared
         return Step(log_after[:, None], slope[:, None, None], added[:, None, None])
 
-    return StateSpace(jnp.log(start), jnp.diff(begun, axis=1).T, step, _read_log_volume)
+    return StateSpace(start, jnp.diff(begun, axis=1).T, step, _read_log_volume)
 
 
 def _read_log_volume(state: Array) -> dict[str, Array]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from hierarchical_twin.errors import Problem, SpecError
@@ -19,6 +20,9 @@ from hierarchical_twin.mechanisms.divided_differences import (
 )
 from hierarchical_twin.mechanisms.shapes import Elementwise, Parameter, PerDose, PerRecord
 from hierarchical_twin.mechanisms.state_space import Diffusions, StateSpace, Step, flat, matrix
+
+_ROOTS, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+_NODES, _WEIGHTS = (_ROOTS + 1.0) / 2.0, _WEIGHTS / 2.0
 
 
 class _Rates(NamedTuple):
@@ -132,36 +136,39 @@ def prodrug_activation_space(
     k_act: Parameter,
     k_out: Parameter,
     diffusions: Diffusions,
-    **absorption: Any,
+    k_a: Parameter | None = None,
+    t_lag: Parameter | float = 0.0,
+    input: Literal["bolus", "infusion", "oral"] = "bolus",
 ) -> StateSpace:
     """`prodrug_activation` with noise on either concentration, from the first dose on. Linear-Gaussian.
 
-    With ``c = prodrug`` and ``a = active``, `absorption` the rest of what `prodrug_activation` takes::
+    With ``c = prodrug`` and ``a = active``; all arguments but `diffusions` as there::
 
         dc = (u(t)/V - (k_el + k_act) c) dt + g_c dW_c        da = (k_act c - k_out a) dt + g_a dW_a
     """
     patients = time.shape[0]
     doses = (dose_time, dose_amount, dose_duration)
     rates = {"k_el": k_el, "k_act": k_act, "k_out": k_out}
-    solution = prodrug_activation(time, *doses, V=V, **rates, **absorption)
+    solution = prodrug_activation(time, *doses, V=V, **rates, k_a=k_a, t_lag=t_lag, input=input)
     course = jnp.stack([solution["prodrug"].T, solution["active"].T], axis=-1)
     first_dose = jnp.min(jnp.where(dose_amount > 0.0, dose_time, jnp.inf), axis=1, keepdims=True)
     since = jnp.maximum(time - first_dose, 0.0)
     activation, out = flat(k_act, patients), flat(k_out, patients)
     loss = flat(k_el, patients) + activation
     squares = [diffusions.get(name, jnp.zeros(())) ** 2 for name in ("prodrug", "active")]
-    # Noise over a stretch is what it adds for good, less what of that decays.
-    of_prodrug = squares[0] / (2.0 * loss)
-    of_both = activation * of_prodrug / (loss + out)
-    of_active = (2.0 * activation * of_both + squares[1]) / (2.0 * out)
-    stationary = matrix(((of_prodrug, of_both), (of_both, of_active)), patients)
 
     def step(interval: Any, state: Array) -> Step:
         before, after, duration = interval
         passed = activation * duration * exp_difference(-loss * duration, -out * duration)
         kept = matrix(((jnp.exp(-loss * duration), 0.0), (passed, jnp.exp(-out * duration))), patients)
         moved = after + jnp.einsum("pij,pj->pi", kept, state - before)
-        return Step(moved, kept, stationary - kept @ stationary @ jnp.swapaxes(kept, 1, 2))
+        lost, left = -2.0 * loss * duration, -2.0 * out * duration
+        shared = duration**2 * exp_second_difference(jnp.zeros_like(lost), lost, (lost + left) / 2.0)
+        of_prodrug = squares[0] * duration * phi(1, -lost)[0]
+        of_both = squares[0] * activation * shared
+        of_active = squares[1] * duration * phi(1, -left)[0]
+        of_active = of_active + squares[0] * activation**2 * duration**3 * _squared_passage(lost, left)
+        return Step(moved, kept, matrix(((of_prodrug, of_both), (of_both, of_active)), patients))
 
     def read(state: Array) -> dict[str, Array]:
         return {"prodrug": state[..., 0], "active": state[..., 1]}
@@ -170,6 +177,25 @@ def prodrug_activation_space(
     duration = jnp.diff(since, axis=1, prepend=0.0).T
     intervals = (jnp.concatenate([nothing, course[:-1]]), course, duration)
     return StateSpace(nothing[0], intervals, step, read)
+
+
+def _squared_passage(lost: Array, left: Array) -> Array:
+    """Integral of ``((exp(lost s/2) - exp(left s/2)) / ((lost - left)/2))^2`` over s from 0 to 1.
+
+    Twice the exponential's third divided difference over 0 and the two arguments and their middle.
+    """
+    middle, none = (lost + left) / 2.0, jnp.zeros_like(lost)
+    is_small = jnp.maximum(jnp.abs(lost), jnp.abs(left)) < 1.0
+    near = jnp.where(is_small, lost, 0.0), jnp.where(is_small, left, 0.0)
+    small = sum(
+        2.0 * weight * node**2 * exp_second_difference(node * near[0], node * sum(near) / 2.0, node * near[1])
+        for node, weight in zip(_NODES, _WEIGHTS, strict=True)
+    )
+    # The difference of two second differences, over the larger argument: few digits are lost.
+    larger = jnp.where(jnp.abs(lost) > jnp.abs(left), lost, left)
+    smaller = jnp.where(jnp.abs(lost) > jnp.abs(left), left, lost)
+    whole = exp_second_difference(lost, middle, left) - exp_second_difference(none, middle, smaller)
+    return jnp.where(is_small, small, 2.0 * whole / jnp.where(is_small, 1.0, larger))
 
 
 def activated_fraction(k_el: Parameter, k_act: Parameter) -> Elementwise:

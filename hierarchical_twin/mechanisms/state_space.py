@@ -45,7 +45,7 @@ class StateSpace(NamedTuple):
     ----------
     start : Array, shape [patient, state]
         The state from which noise acts, known without error.
-    intervals : pytree of Array, shape [record, patient]
+    intervals : pytree of Array, shape [time, patient, ...]
         What `step` reads of the way to each record: from the start to the first, then from each to the next.
     step : callable
         An interval ``[patient]`` and a state ``[patient, state]`` to a `Step`.
@@ -75,6 +75,7 @@ def drifting(
     course : callable
         Times ``[patient, any]`` to the state without noise.
     diffusion : array []
+        SD that a unit of time adds, in the state's unit by the square root of time; 0 or more.
     read : callable
         As in `StateSpace`.
     """

@@ -20,7 +20,7 @@ from hierarchical_twin.cohort.asked import read_asked, without_limits
 from hierarchical_twin.cohort.table import open_table
 from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.graph.build import build
-from hierarchical_twin.graph.evaluate import draw_measurements, wander
+from hierarchical_twin.graph.evaluate import draw_measurements, path_and_measurement_keys, wander
 from hierarchical_twin.graph.given import predictions, values_given
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.prediction.questions import Question
@@ -138,7 +138,7 @@ def response(
 
         def one(given: tuple[Any, Any, Array]) -> Array:
             population, parameters, key = given
-            path_key = jax.random.fold_in(key, 0)
+            path_key, key = path_and_measurement_keys(model, key)
             values = wander(model, values_given(model, {**population, **parameters}), path_key, is_free=False)
             if statement.is_measured:
                 return draw_measurements(model, values, key)[statement.name][place, position]

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from hierarchical_twin.cohort import Cohort
-from hierarchical_twin.dims import PATIENT, TIME
+from hierarchical_twin.dims import DOSE, PATIENT, TIME
 from hierarchical_twin.errors import Problem, SamplingError
 from hierarchical_twin.spec.schema import Spec
 
@@ -44,7 +44,14 @@ def with_history(asked: Cohort, known: Cohort) -> Cohort:
     Cohort
         The patients of `asked`; ``rows`` are its rows at their new positions, and the masks are true at
         measurements alone. Measurements stand before rows asked at their time.
+
+    Raises
+    ------
+    SamplingError
+        The asked rows give a patient another past than they were measured under (doses, inputs, covariates),
+        or ask for a time before noise acts on them.
     """
+    _refuse_another_past(asked, known)
     place = {label: number for number, label in enumerate(known.patients)}
     at = np.array([place.get(label, -1) for label in asked.patients])
     widths = known.size(TIME), asked.size(TIME)
@@ -67,6 +74,67 @@ def with_history(asked: Cohort, known: Cohort) -> Cohort:
     rows = asked.rows.assign(position=moved[asked.rows["patient_index"], asked.rows["position"]])
     coords = {**asked.coords, TIME: tuple(range(sum(widths)))}
     return replace(asked, arrays=arrays, dims=dims, coords=coords, rows=rows)
+
+
+def _refuse_another_past(asked: Cohort, known: Cohort) -> None:
+    problems = []
+    place = {label: number for number, label in enumerate(known.patients)}
+    for number, label in enumerate(asked.patients):
+        other = place.get(label)
+        if other is None:
+            continue
+        times = known.arrays["time"][other]
+        begin = min(float(times[0]), 0.0)
+        rows = asked.rows[asked.rows["patient_index"] == number]
+        if (asked.arrays["time"][number][rows["position"]] < begin).any():
+            got, expected = "a time before process noise begins", f"times from {begin:g} on"
+            problems.append(Problem(f"patient '{label}'", got, expected))
+        if changed := _changed_past(asked, known, (number, other)):
+            got = f"{changed} other than those they were measured under"
+            expected = "what they were given: it is part of where they have wandered"
+            problems.append(Problem(f"patient '{label}'", got, expected))
+    if problems:
+        raise SamplingError(problems)
+
+
+def _changed_past(asked: Cohort, known: Cohort, places: tuple[int, int]) -> str:
+    """What is not as it was when a patient was measured: a word, or nothing."""
+    own, other = places
+    measured = np.any(
+        [known.arrays[name][other] for name in known.arrays if name.startswith("mask_")], axis=0
+    )
+    if not measured.any():
+        return ""
+    times = known.arrays["time"][other][measured]
+    for name, dims in known.dims.items():
+        if name not in asked.arrays or dims[0] != PATIENT or TIME in dims or DOSE in dims:
+            continue
+        is_level = name.startswith("level_")  # a level's number may be another one among those asked for
+        if not is_level and not np.array_equal(asked.arrays[name][own], known.arrays[name][other]):
+            return "covariates"
+    if not np.array_equal(_doses(asked, own, times[-1]), _doses(known, other, times[-1])):
+        return "doses"
+    series = [name for name, dims in known.dims.items() if dims == (PATIENT, TIME) and _is_input(name)]
+    for name in series:
+        found = np.interp(times, asked.arrays["time"][own], asked.arrays[name][own])
+        if not np.allclose(found, known.arrays[name][other][measured], rtol=1e-6, atol=1e-12):
+            return f"values of {name}"
+    return ""
+
+
+def _doses(cohort: Cohort, patient: int, until: float) -> np.ndarray:
+    """Doses of a patient up to a time ``[dose, 3]``: time, amount and duration."""
+    if "dose_time" not in cohort.arrays:
+        return np.zeros((0, 3))
+    columns = [cohort.arrays[f"dose_{word}"][patient] for word in ("time", "amount", "duration")]
+    doses = np.column_stack(columns)
+    return doses[(doses[:, 1] > 0) & (doses[:, 0] <= until)]
+
+
+def _is_input(name: str) -> bool:
+    return name != "time" and not name.startswith(
+        ("observed_", "mask_", "censored_", "standard_error_", "trials_")
+    )
 
 
 def _own(known: Cohort, asked: Cohort, name: str, at: np.ndarray) -> np.ndarray:

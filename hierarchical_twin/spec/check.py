@@ -1,7 +1,7 @@
 """What pydantic cannot see: a spec against its mechanism, its units and its formulas.
 
 Serves files and Specs built in Python alike. The parts live in `check_population` (parameters,
-links, priors, random effects) and `check_data` (observations, inputs, doses, derived quantities).
+links, priors, random effects), `check_data` (observations, inputs, doses, derived quantities) and `check_noise`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from hierarchical_twin.errors import SpecError
 from hierarchical_twin.mechanisms.table import MECHANISMS, Mechanism
 from hierarchical_twin.spec.check_data import check_data
+from hierarchical_twin.spec.check_noise import check_noise
 from hierarchical_twin.spec.check_population import check_population
 from hierarchical_twin.spec.findings import Finding, Findings, Path, problems_of
 from hierarchical_twin.spec.schema import Spec
@@ -49,6 +50,7 @@ def spec_findings(spec: Spec) -> list[Finding]:
     if _check_options(spec, mechanism, findings):
         check_population(spec, mechanism, findings)
     check_data(spec, mechanism, findings)
+    check_noise(spec, mechanism, findings)
     for problem in resolve_units(spec)[1]:
         findings.add(problem.path, problem.got, problem.expected, problem.hint)
     return _without_shadows(findings.found)

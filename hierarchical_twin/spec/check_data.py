@@ -6,13 +6,13 @@ import re
 from math import isfinite
 
 from hierarchical_twin.errors import nearest
-from hierarchical_twin.mechanisms.table import MECHANISMS, DerivedWords, Mechanism
+from hierarchical_twin.mechanisms.table import DerivedWords, Mechanism
 from hierarchical_twin.spec.check_population import check_positive_prior
 from hierarchical_twin.spec.findings import Findings, Path
 from hierarchical_twin.spec.formula import FormulaError
 from hierarchical_twin.spec.population import covariates_of, is_estimated
 from hierarchical_twin.spec.schema import Derived, Observation, Spec
-from hierarchical_twin.spec.vocabulary import ERRORS, FILTERED
+from hierarchical_twin.spec.vocabulary import ERRORS
 
 # Names that a fit gives to its own dims and variables (dims.py and the architecture page).
 RESERVED = frozenset(
@@ -58,7 +58,6 @@ def check_data(spec: Spec, mechanism: Mechanism, findings: Findings) -> None:
         _check_observation(("observations", name), seen, mechanism, findings)
     _check_inputs(spec, mechanism, findings)
     _check_doses(spec, mechanism, findings)
-    _check_process_noise(spec, mechanism, findings)
     _check_covariates(spec, findings)
     for name, derived in spec.derived.items():
         _check_derived(("derived", name), derived, spec, mechanism, findings)
@@ -123,32 +122,6 @@ def _check_error_keys(path: Path, seen: Observation, findings: Findings) -> None
     if seen.error == "normal" and not {"sigma", "standard_error"} & set(given):
         expected = "error normal to have 'sigma' (a prior), 'standard_error' (known), or both"
         findings.add((*path, "sigma"), "neither 'sigma' nor 'standard_error'", expected)
-
-
-def _check_process_noise(spec: Spec, mechanism: Mechanism, findings: Findings) -> None:
-    """States that the mechanism has, and measurements whose errors a filter can take."""
-    if not spec.process_noise:
-        return
-    if not mechanism.states:
-        having = ", ".join(name for name, own in MECHANISMS.items() if own.states)
-        got, expected = "'process_noise'", f"none: {mechanism.name} has no state that moves in time"
-        findings.add(("process_noise",), got, expected, f"mechanisms that have: {having}")
-        return
-    for state, prior in spec.process_noise.items():
-        if state not in mechanism.states:
-            findings.unknown(("process_noise", state), "state", state, mechanism.states)
-        check_positive_prior(("process_noise", state), prior, findings)
-    for name, seen in spec.observations.items():
-        if seen.error not in FILTERED:
-            got, expected = f"'{seen.error}'", f"one of {', '.join(FILTERED)} under process noise"
-            findings.add(("observations", name, "error"), got, expected)
-        elif seen.error == "lognormal" and not _stays_positive(mechanism, seen.predicts):
-            expected = f"another error under process noise, as {seen.predicts} may wander below 0"
-            findings.add(("observations", name, "error"), "'lognormal'", expected)
-
-
-def _stays_positive(mechanism: Mechanism, output: str) -> bool:
-    return output not in mechanism.states or mechanism.states[output].is_log
 
 
 def _check_standard_error(path: Path, seen: Observation, findings: Findings) -> None:

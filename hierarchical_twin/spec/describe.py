@@ -42,7 +42,7 @@ def describe(spec: Spec) -> str:
         ("", [f"{spec.name}: {spec.title}"]),
         (f"Mechanism {mechanism.name}{options}", _equations(mechanism.equation)),
         ("Observations (patient i, record j; Normal takes mean and standard deviation)", _observations(spec)),
-        ("Process noise, from time 0 on", _process_noise(spec)),
+        ("Process noise", _process_noise(spec)),
         ("Parameters of patient i", _parameters(spec)),
         ("Random effects, on the link scale", _random_effects(spec)),
         ("Priors", _priors(spec)),

@@ -20,10 +20,11 @@ from hierarchical_twin.inference.device import choose_place, float64_on
 from hierarchical_twin.prediction.dial import Bodies, dial_between, response
 from hierarchical_twin.prediction.statements import settle_statements
 from hierarchical_twin.prediction.target import check_ends, dose_for
+from hierarchical_twin.prediction.wandering import with_history
 from hierarchical_twin.spec.schema import Spec
 from hierarchical_twin.twin.as_fit import DRAWS, as_fit, resampled
 from hierarchical_twin.twin.chances import limited
-from hierarchical_twin.twin.course import Plan, known_cohort, with_plan
+from hierarchical_twin.twin.course import Plan, known_cohort, measured_cohort, with_plan
 from hierarchical_twin.twin.records import as_frame, static_columns
 from hierarchical_twin.twin.twin import Twin
 
@@ -154,7 +155,8 @@ def _curve(
         planned = rows.astype(object)
         planned[column] = planned[column].where(~is_filled(planned[column]), value)
         known = known_cohort(twin, with_plan(twin, planned))
-        return read_asked(question, spec, known)[0]
+        asked_for = read_asked(question, spec, known)[0]
+        return with_history(asked_for, measured_cohort(twin)) if spec.process_noise else asked_for
 
     turned = dial_between(spec, read(high), read(high / 2), high)
     own = turned.model.cohort.rows

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.integrate import quad
+from scipy.special import erfcx
 from scipy.stats import multivariate_normal, norm
 
 import hierarchical_twin as ht
 from hierarchical_twin.backends.numpyro import model_function
 from hierarchical_twin.graph.evaluate import central_point, draw_outcomes, score, wander
+from hierarchical_twin.graph.filtering import Belief, _below, _given_next, _Stage
 from hierarchical_twin.graph.model import Model
 
 SPEC = """\
@@ -168,3 +170,74 @@ def test_gradients_are_finite_where_nothing_wanders_yet() -> None:
     flat = point().at[[slot.name for slot in model().graph.samples].index("diffusion_V")].set(-60.0)
     slope = jax.grad(lambda at: score(model(), at).log_density)(flat)
     assert np.isfinite(np.asarray(slope)).all()
+
+
+@pytest.mark.parametrize("limit", [-2e5, -60.0, -49.0, -5.0, 0.0, 4.0])
+def test_what_a_limit_takes_from_mean_and_variance(limit: float) -> None:
+    ratio, less = _below(jnp.asarray(limit))
+    exact = np.sqrt(2 / np.pi) / erfcx(-limit / np.sqrt(2))
+    assert float(ratio) == pytest.approx(exact, rel=1e-9)
+    # Far out the variance that is left is 1/limit^2 - 6/limit^4.
+    left = 1 / limit**2 - 6 / limit**4 if limit < -40 else 1 - exact * (exact + limit)
+    assert 1.0 - float(less) == pytest.approx(left, rel=1e-2, abs=1e-15)
+    assert np.isfinite(jax.grad(lambda at: sum(_below(at)))(jnp.asarray(limit)))
+
+
+DOSED = """\
+spec: 1
+name: dosed
+title: A prodrug whose levels wander
+mechanism: {name: prodrug_activation, input: bolus}
+time: {column: hour, unit: h}
+patient: {column: id}
+parameters:
+  V: {unit: L, typical: "LogNormal(20, 0.3)", formula: "1 + (1 | patient)"}
+  k_el: {unit: 1/h, typical: "LogNormal(0.2, 0.3)"}
+  k_act: {unit: 1/h, typical: "LogNormal(0.1, 0.3)"}
+  k_out: {unit: 1/h, value: 0.15}
+random_effects:
+  patient: {sd: "HalfNormal(0.3)"}
+process_noise: {prodrug: "HalfNormal(0.1)", active: "HalfNormal(0.05)"}
+doses: {amount: amount, unit: mg, event: evid}
+observations:
+  parent: {column: parent, unit: mg/L, predicts: prodrug, error: proportional, sigma: "HalfNormal(0.3)"}
+  active: {column: active, unit: mg/L, predicts: active, error: normal, sigma: "HalfNormal(0.3)"}
+"""
+
+
+def test_a_record_of_one_outcome_at_the_dose_leaves_the_gradient_finite() -> None:
+    """The other outcome is 0 there, and was not measured."""
+    table = pd.DataFrame(
+        {
+            "id": ["a"] * 4,
+            "hour": [0.0, 0.0, 2.0, 6.0],
+            "evid": [1, 0, 0, 0],
+            "amount": [100.0, np.nan, np.nan, np.nan],
+            "parent": [np.nan, np.nan, 3.0, 1.2],
+            "active": [np.nan, 0.05, 0.5, 0.9],
+        }
+    )
+    spec = ht.parse_spec(DOSED)
+    dosed = ht.build(spec, ht.read_cohort(table, spec), parameterization="noncentered")
+    flat = central_point(dosed)
+    value, slope = jax.value_and_grad(lambda at: score(dosed, at).log_density)(flat)
+    assert np.isfinite(value)
+    assert np.isfinite(np.asarray(slope)).all()
+
+
+def test_a_smoothed_path_does_not_depend_on_the_units_of_a_state() -> None:
+    """Covariances of 400 and 1e-9 tie two states as those of 1 and 1 do."""
+    scale = jnp.array([20.0, 3e-5])
+    unit = jnp.array([[[1.0, -0.3], [-0.3, 0.9]]])
+
+    def tied(scale: jax.Array) -> tuple[jax.Array, jax.Array]:
+        outer = scale[:, None] * scale[None, :]
+        after = Belief(jnp.zeros((1, 2)), unit * outer)
+        step = jnp.array([[[0.8, 0.1], [0.0, 0.7]]]) * scale[:, None] / scale[None, :]
+        ahead = step @ after.covariance @ jnp.swapaxes(step, 1, 2) + 0.1 * jnp.diag(scale**2)
+        onward = _Stage(Belief(jnp.zeros((1, 2)), ahead), after, step)
+        mean, covariance = _given_next(after, onward, jnp.array([[1.0, -2.0]]) * scale)
+        return mean / scale, covariance / outer
+
+    for one, other in zip(tied(scale), tied(jnp.ones(2)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)

@@ -29,7 +29,7 @@ from hierarchical_twin.graph.evaluate import (
     split,
 )
 from hierarchical_twin.graph.model import Model
-from hierarchical_twin.graph.nodes import Compute, Data, Filter, Observe, Sample, Solve, ahead_of
+from hierarchical_twin.graph.nodes import Compute, Data, Filter, Observe, Sample, Solve
 from hierarchical_twin.graph.operations import OPERATIONS
 from hierarchical_twin.spec import read_spec
 from hierarchical_twin.spec.shipped import shipped_specs
@@ -75,8 +75,7 @@ def test_every_node_comes_after_what_it_names(model: Model) -> None:
             case Solve():
                 named = [*node.exposure, *(parameter.source for parameter in node.parameters)]
             case Filter():
-                named = [given for _, given in node.diffusions]
-                named += [given for own in node.measurements for _, given in own.parameters]
+                named = list(node.inputs)
             case Observe():
                 named = [node.predicted, node.observed, node.mask, *(given for _, given in node.parameters)]
                 named.append(node.log_predicted)
@@ -86,7 +85,7 @@ def test_every_node_comes_after_what_it_names(model: Model) -> None:
         if isinstance(node, Solve):
             known |= {output.name for output in node.outputs}
         if isinstance(node, Filter):
-            known |= {name for own in node.measurements for name in ahead_of(own.name)}
+            known |= set(node.outputs)
 
 
 @NAMES

@@ -7,6 +7,7 @@ drift's derivative along the mean; where the drift is linear they are exact.
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -90,17 +91,19 @@ def _over(drift, is_clipped, theta, given, squares, moments):
     return jax.lax.fori_loop(0, _STEPS, step, moments)
 
 
-def _carried(space):
+def _traced(space):
     """Mean and covariance along a space's records."""
     mean = space.start
     covariance = jnp.zeros((*mean.shape, mean.shape[1]))
-    found = []
     for record in range(TIME.shape[1]):
         step = space.step(jax.tree.map(lambda value, at=record: value[at], space.intervals), mean)
         covariance = step.transition @ covariance @ jnp.swapaxes(step.transition, 1, 2) + step.noise
         mean = step.state
-        found.append((np.asarray(mean), np.asarray(covariance)))
-    return found
+        yield mean, covariance
+
+
+def _carried(space):
+    return [(np.asarray(mean), np.asarray(covariance)) for mean, covariance in _traced(space)]
 
 
 def test_every_mechanism_with_states_has_a_row():
@@ -154,6 +157,60 @@ def test_prodrug_noise_is_that_of_a_linear_system_from_the_first_dose():
             np.testing.assert_allclose(
                 covariance[patient], whole[2:, 2:].T @ whole[:2, 2:], rtol=1e-8, atol=1e-13
             )
+
+
+@pytest.mark.parametrize(
+    ("k_el", "k_act", "k_out"),
+    [
+        (0.2, 0.05, 0.25),
+        (0.2, 0.05, 1e-9),
+        (1e-9, 1e-9, 1e-9),
+        (0.0, 0.3, 0.0),
+        (40.0, 3.0, 0.01),
+        (0.01, 0.001, 30.0),
+    ],
+)
+def test_prodrug_noise_holds_for_rates_that_meet_vanish_or_differ_widely(k_el, k_act, k_out):
+    theta = {"V": 10.0, "k_el": k_el, "k_act": k_act, "k_out": k_out}
+    (_, before), (_, covariance) = _carried(_space("prodrug_activation", theta, {"prodrug": 0.3}, {}))[:2]
+    assert not before.any()
+    # Gauss's rule over so many pieces that each is nearly straight.
+    roots, weights = np.polynomial.legendre.leggauss(20)
+    ends = np.concatenate([[0.0], np.geomspace(1e-6, 4.0, 60)])
+    s = np.concatenate([a + (b - a) * (roots + 1) / 2 for a, b in pairwise(ends)])
+    w = np.concatenate([(b - a) * weights / 2 for a, b in pairwise(ends)])
+    loss = k_el + k_act
+    kept = np.exp(-loss * s)
+    apart = (k_out - loss) * s
+    # A difference quotient that does not cancel where the rates meet.
+    passed = (
+        k_act
+        * s
+        * np.where(np.abs(apart) < 1e-6, kept, kept * -np.expm1(-apart) / np.where(apart == 0.0, 1.0, apart))
+    )
+    expected = 0.09 * np.array([[w @ kept**2, w @ (kept * passed)], [w @ (kept * passed), w @ passed**2]])
+    np.testing.assert_allclose(covariance[0], expected, rtol=1e-8, atol=1e-16)
+
+
+def test_size_below_or_above_a_capacity_and_still_growth_are_nothing_special():
+    for theta in (
+        {"V_0": 40.0, "r": 0.2, "K": 20.0},
+        {"V_0": 2.0, "r": 0.0, "K": 20.0},
+        {"V_0": 2.0, "r": -0.1, "K": 20.0},
+        {"V_0": 1e-12, "r": 3.0, "K": 20.0},
+    ):
+
+        def total(r, theta=theta):
+            mechanism = MECHANISMS["logistic_growth"]
+            space = mechanism.space()(
+                jnp.asarray(TIME), V_0=theta["V_0"], r=r, K=theta["K"], diffusions={"V": jnp.asarray(0.1)}
+            )
+            return sum(jnp.sum(covariance) + jnp.sum(mean) for mean, covariance in _traced(space))
+
+        value, slope = jax.value_and_grad(total)(theta["r"])
+        assert np.isfinite(value)
+        ahead, back = (total(theta["r"] + step) for step in (1e-6, -1e-6))
+        assert float(slope) == pytest.approx(float(ahead - back) / 2e-6, rel=1e-4)
 
 
 def test_noise_begins_at_an_earlier_first_record():

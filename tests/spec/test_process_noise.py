@@ -82,10 +82,12 @@ def test_mistakes_are_told_with_their_line(old: str, new: str, told: str) -> Non
 
 def test_a_mechanism_without_states_says_which_have_them() -> None:
     text = SPEC.replace("exponential_growth", "apoptosis_threshold")
-    with pytest.raises(ht.SpecError, match="no state that moves in time.*exponential_growth, logistic_growth"):
+    with pytest.raises(
+        ht.SpecError, match=r"no state that moves in time.*exponential_growth, logistic_growth"
+    ):
         ht.parse_spec(text)
 
 
 def test_what_may_fall_below_0_has_no_lognormal_error() -> None:
-    with pytest.raises(ht.SpecError, match="lognormal.*G may wander below 0"):
+    with pytest.raises(ht.SpecError, match=r"lognormal.*G may wander below 0"):
         ht.parse_spec(GLUCOSE.replace("error: normal", "error: lognormal"))

@@ -14,7 +14,7 @@ import pytest
 from scipy.stats import norm
 
 import hierarchical_twin as ht
-from twin.known import known_fit
+from twin.posited import known_fit
 
 MEAN, SDS, SIGMA, DIFFUSION = np.array([10.0, 0.5]), np.array([2.0, 0.3]), 0.5, 0.8
 TIMES = np.array([0.0, 1.0, 2.0, 4.0, 5.0, 8.0])
@@ -152,3 +152,76 @@ def test_crossing_is_that_of_a_wandering_path() -> None:
 def test_a_scenario_is_refused() -> None:
     with pytest.raises(ht.SamplingError, match="process noise"):
         ht.states(drifter(), [9.0], scenario={"weight": 3})
+
+
+def test_a_fit_and_its_twin_refuse_another_past() -> None:
+    rows = pd.DataFrame({"id": ["a"], "day": [-1.0]})
+    with pytest.raises(ht.SamplingError, match="patient 'a': got a time before process noise begins"):
+        ht.predict(fit(), rows=rows)
+
+
+DOSED = """\
+spec: 1
+name: dosed
+title: A prodrug whose levels wander
+mechanism: {name: prodrug_activation, input: bolus}
+time: {column: hour, unit: h}
+patient: {column: id}
+parameters:
+  V: {unit: L, typical: "LogNormal(20, 0.3)", formula: "1 + (1 | patient)"}
+  k_el: {unit: 1/h, typical: "LogNormal(0.2, 0.3)"}
+  k_act: {unit: 1/h, typical: "LogNormal(0.1, 0.3)"}
+  k_out: {unit: 1/h, value: 0.15}
+random_effects:
+  patient: {sd: "HalfNormal(0.3)"}
+process_noise: {active: "HalfNormal(0.05)"}
+doses: {amount: amount, unit: mg, event: evid}
+observations:
+  active: {column: active, unit: mg/L, predicts: active, error: normal, sigma: "HalfNormal(0.3)"}
+"""
+
+
+@cache
+def dosed_fit() -> ht.Fit:
+    table = pd.DataFrame(
+        {
+            "id": ["a"] * 4,
+            "hour": [0.0, 1.0, 4.0, 9.0],
+            "evid": [1, 0, 0, 0],
+            "amount": [100.0, np.nan, np.nan, np.nan],
+            "active": [np.nan, 0.3, 0.9, 0.8],
+        }
+    )
+    population = {
+        "V_typical": 20.0,
+        "k_el_typical": 0.2,
+        "k_act_typical": 0.1,
+        "omega": 1e-6,
+        "sigma_active": 0.05,
+        "diffusion_active": 0.15,
+    }
+    return known_fit(ht.parse_spec(DOSED), table, population)
+
+
+def test_the_next_dose_starts_from_where_the_patient_is() -> None:
+    """Two patients of the same parameters, one far above the course: she needs less."""
+    plan = [{"hour": 12.0, "evid": 1, "amount": 50.0}]
+    found = {}
+    for label, level in (("low", 0.4), ("high", 1.3)):
+        twin = ht.start_twin(dosed_fit(), patient=label, covariates={}, particles=1500, seed=1)
+        given = {"hour": 0.0, "evid": 1, "amount": 100.0}
+        twin = ht.update(twin, [given, {"hour": 10.0, "evid": 0, "active": level}])
+        words = {"by": "amount", "between": (0.0, 800.0), "plan": plan, "draws": 1500}
+        found[label] = ht.next_dose(twin, "active > 0.9 at 16", probability=0.5, **words)["value"][0]
+        # At the dose found, the same plan reaches the target with the probability asked for.
+        told = ht.probability_of(
+            twin, "active > 0.9 at 16", plan=[{**plan[0], "amount": found[label]}], draws=1500
+        )
+        assert told["probability"][0] == pytest.approx(0.5, abs=0.05)
+    assert found["high"] < 0.8 * found["low"]
+
+
+def test_rows_that_change_the_doses_of_the_past_are_refused() -> None:
+    rows = pd.DataFrame({"id": ["a", "a"], "hour": [0.0, 12.0], "evid": [1, 0], "amount": [300.0, np.nan]})
+    with pytest.raises(ht.SamplingError, match="patient 'a': got doses other than those"):
+        ht.predict(dosed_fit(), rows=rows)
