@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from hierarchical_twin.analysis.intervals import interval_words
 from hierarchical_twin.analysis.scoring import ALL, METHODS, NO_POOLING, POPULATION, TWIN, Scores
 from hierarchical_twin.errors import Problem, SamplingError, nearest
 from hierarchical_twin.report.style import (
@@ -72,7 +73,7 @@ def scores_figure(scores: Scores, outcome: str | None = None) -> Figure:
     panels[0, 1].set_ylim(max(0.0, low) if np.isfinite(low) else 0.0, 1.02)
     for axes, label in (
         (panels[0, 0], with_unit("mean CRPS", str(own["crps_unit"].iloc[0]))),
-        (panels[0, 1], f"inside the {100 * scores.prob:g}% interval"),
+        (panels[0, 1], "inside the interval"),
         (panels[1, 0], with_unit("width of the interval", unit)),
     ):
         axes.set(xlabel="records known", ylabel=label)
@@ -89,7 +90,8 @@ def _caption(scores: Scores, table: pd.DataFrame) -> str:
         f"After k records of a patient, in order of time, the rest was forecast: {first['records']:.0f} records of "
         f"{first['patients']:.0f} patients at k = {first['k']:.0f}. CRPS: mean distance between forecast and "
         "measurement, 0 is best. Bars: one standard error, patients taken as independent. PIT: where a measurement "
-        "fell in it; flat where forecasts are right, high at both ends where they are too sure. Width: its median."
+        "fell in it; flat where forecasts are right, high at both ends where they are too sure. Interval: "
+        f"{interval_words(scores.prob, 'equal-tailed')} of a measurement; its width is the median."
     )
 
 

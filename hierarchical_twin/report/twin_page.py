@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +14,10 @@ from markupsafe import Markup
 
 from hierarchical_twin.analysis.files import written_whole
 from hierarchical_twin.analysis.intervals import DEFAULT_PROB, check_interval
-from hierarchical_twin.report.page.numbers import counted, plain
+from hierarchical_twin.report.page.numbers import counted
 from hierarchical_twin.report.page.pictures import picture_of
 from hierarchical_twin.report.page.render import contents_of, embedded, set_page
-from hierarchical_twin.report.page.sections import Absent, Download, Fact, Picture, State
+from hierarchical_twin.report.page.sections import Absent, Download, Fact, Picture, Verdict
 from hierarchical_twin.report.page.write import check_target
 from hierarchical_twin.report.twin_pictures import course_figure, states_figure, timeline_figure
 from hierarchical_twin.report.twin_tables import (
@@ -27,37 +26,16 @@ from hierarchical_twin.report.twin_tables import (
     forecast_table,
     parameter_table,
     record_table,
-    unit_words,
     update_table,
     when,
 )
+from hierarchical_twin.report.twin_verdict import gather_twin_verdict
 from hierarchical_twin.report.twin_view import View, view_twin
 
 if TYPE_CHECKING:
     from hierarchical_twin.twin.twin import Twin
 
-_NUMBERS = re.compile(r"[\d.,%]+")
 _SCRIPTS = ("elements.js", "saving.js", "theme.js", "twin.js")
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something to look at: what it is about, what was found, what to do."""
-
-    state: State
-    name: str
-    found: str
-    advice: str
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Whether the twin may be used."""
-
-    state: State
-    headline: str
-    words: str
-    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +45,7 @@ class TwinPage:
     title: str
     kind: str
     byline: str
-    verdict: Judgement
+    verdict: Verdict
     facts: tuple[Fact, ...]
     timelines: tuple[Picture, ...]
     forecasts: Table | None
@@ -126,7 +104,7 @@ def write_twin_page(
     ------
     TwinError
         A place that cannot be written to, a file that exists, an unknown probability, a time `until` before
-        the last record, or a plan or scenario that cannot be read.
+        the last record or for a mechanism without time, or a plan or scenario that cannot be read.
     """
     target = Path(path)
     check_target(target, overwrite=overwrite)
@@ -150,12 +128,11 @@ def gather_twin_page(view: View, title: str | None = None) -> TwinPage:
     ]
     told = [picture_of("states", partial(states_figure, view))] if len(view.states) else []
     last = "" if np.isnan(view.now) else f" · last record at {when(view, view.now)}"
-    count = twin.records["record"].nunique()
     return TwinPage(
         title=title or spec.title or spec.name,
         kind=f"Twin of patient {twin.patient}",
-        byline=f"{spec.name} · {counted(count, 'record')} in {counted(twin.revision, 'update')}{last}",
-        verdict=judge(view),
+        byline=f"{spec.name} · {_came(twin)}{last}",
+        verdict=gather_twin_verdict(view),
         facts=_facts(view),
         timelines=tuple(pictures),
         forecasts=forecast_table(view),
@@ -170,49 +147,10 @@ def gather_twin_page(view: View, title: str | None = None) -> TwinPage:
     )
 
 
-def judge(view: View) -> Judgement:
-    """Whether the twin may be used: doubts first, then records that do not fit, then all is well."""
-    twin, notices = view.twin, []
-    for doubts in _doubts(twin):
-        found, _, advice = doubts[-1][1].partition(": ")
-        updates = ", ".join(str(update) for update, _ in doubts)
-        word = "Update" if len(doubts) == 1 else "Updates"
-        times = "" if len(doubts) == 1 else " (at the last of them)"
-        notices.append(Notice("failed", f"{word} {updates}", f"{found}{times}", advice))
-    marked = view.measured[view.measured["is_surprising"]]
-    for row in marked.itertuples():
-        place = f" at {when(view, row.place)}"
-        value = f"{plain(row.value)} {unit_words(view, row.outcome)}".strip()
-        notices.append(
-            Notice(
-                "attention",
-                f"{row.outcome}{place}",
-                f"{value} does not fit what was expected then (p = {plain(row.p_value, 1)})",
-                "check the sample, the sensor and whose it is. If it is right, the patient has changed or the "
-                "model does not hold: use no forecast until that is settled",
-            )
-        )
-    size = f"{twin.effective:,.0f} effective of {len(twin.particles.draw):,} particles"
-    if twin.doubts:
-        words = f"What was computed is itself in doubt ({size}): the numbers below may be wrong."
-        return Judgement("failed", "Do not rely on this twin yet", words, tuple(notices))
-    if len(marked):
-        words = f"The updates are sound ({size}), but {counted(len(marked), 'measurement')} did not fit."
-        return Judgement("attention", "This twin was surprised", words, tuple(notices))
-    if view.measured.empty:
-        words = "Nothing was measured yet: all below is what the population says of such a patient."
-        return Judgement("unknown", "Nothing is known of this patient yet", words)
-    words = f"The updates are sound ({size}), and no measurement was surprising when it came."
-    return Judgement("passed", "This twin can be used", words)
-
-
-def _doubts(twin: Twin) -> list[list[tuple[int, str]]]:
-    """Doubts that stand, those of one kind together, each with the number of its update."""
-    kinds: dict[str, list[tuple[int, str]]] = {}
-    for number, step in enumerate(twin.steps, start=1):
-        for doubt in step.doubts if number == twin.revision else step.lasting:
-            kinds.setdefault(_NUMBERS.sub("", doubt), []).append((number, doubt))
-    return list(kinds.values())
+def _came(twin: Twin) -> str:
+    """How many records there are, and how they came."""
+    records = counted(len(twin.records), "record")
+    return f"{records} in {counted(twin.revision, 'update')}" if twin.steps else f"{records}, no update yet"
 
 
 def _facts(view: View) -> tuple[Fact, ...]:

@@ -9,11 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
+from hierarchical_twin.analysis.intervals import DEFAULT_PROB, interval_words
+from hierarchical_twin.report.page.numbers import p_words
 from hierarchical_twin.report.style import (
     INK,
     OWN,
+    PLAIN,
     POOLED,
     POPULATION,
     QUIET,
@@ -26,13 +29,14 @@ from hierarchical_twin.report.style import (
     spans_decades,
     with_unit,
 )
-from hierarchical_twin.report.twin_view import FAN, START, View
+from hierarchical_twin.report.twin_view import FAN, NOW, START, View
 
 _WIDTH, _FRAME = 7.8, 1.6
 _COLUMNS = 3
 _MOST_PARAMETERS = 12
 _BAND, _LIGHT = 0.30, 0.13
 _MOST_UPDATES = 30
+_MOST_TICKS, _FEW_DECADES = 9, 500.0
 
 
 def timeline_figure(view: View, outcome: str) -> Figure:
@@ -46,27 +50,22 @@ def timeline_figure(view: View, outcome: str) -> Figure:
     """
     rows = view.curves[view.curves["outcome"] == outcome]
     points = view.measured[view.measured["outcome"] == outcome]
-    has_time = view.coordinate == "time"
-    inner = " and ".join(f"{100 * prob:g}%" for prob in FAN)
-    fan = f" Right of the last record: forecast, with inner bands of {inner}." if _is_ahead(view) else ""
-    caption = (
-        f"Dots: measurements. Line and dark band: the true course and its {_interval(view)}, given all records. "
-        f"Light band: where a new measurement lies with {100 * view.prob:g}% probability.{fan}"
-        + (_surprise_words() if points["is_surprising"].any() else "")
-    )
-    title = f"{outcome}: records{' and forecast' if _is_ahead(view) else ' and course'}"
+    has_now = view.has_time and not np.isnan(view.now)
+    shown = ["records"] * bool(len(points)) + ["forecast" if view.has_time else "course"]
+    title = f"{outcome}: {' and '.join(shown)}"
+    caption = _timeline_caption(view, points, has_now=has_now)
     figure = new_figure(_WIDTH, 4.4, Words(title, caption))
     axes = figure.subplots()
     place = rows["place"].to_numpy(float)
-    _fill(axes, place, rows, ("new_lower", "new_upper"), _LIGHT)
-    ahead = rows if np.isnan(view.now) and has_time else rows[place >= view.now]
-    for prob in FAN if _is_ahead(view) else ():
+    _fill(axes, place, rows, ("lower_new", "upper_new"), _LIGHT)
+    ahead = rows[place >= view.now] if has_now else rows
+    for prob in FAN if view.has_time else ():
         word = f"{100 * prob:.0f}"
-        _fill(axes, ahead["place"].to_numpy(float), ahead, (f"new_lower_{word}", f"new_upper_{word}"), _LIGHT)
-    known = rows if not has_time else rows[place <= view.now]
+        _fill(axes, ahead["place"].to_numpy(float), ahead, (f"lower_new_{word}", f"upper_new_{word}"), _LIGHT)
+    known = rows[place <= view.now] if view.has_time else rows
     _fill(axes, known["place"].to_numpy(float), known, ("lower", "upper"), _BAND)
     axes.plot(place, rows["median"], color=POOLED, linewidth=1.8)
-    if has_time and not np.isnan(view.now):
+    if has_now:
         axes.axvline(view.now, color=QUIET, linewidth=0.9, linestyle=(0, (2, 2)))
     _draw_points(axes, points)
     axes.set(
@@ -78,15 +77,40 @@ def timeline_figure(view: View, outcome: str) -> Figure:
     return figure
 
 
+def _timeline_caption(view: View, points: pd.DataFrame, *, has_now: bool) -> str:
+    interval = interval_words(view.prob, "equal-tailed")
+    inner = " and ".join(f"{100 * prob:g}%" for prob in FAN)
+    if view.has_time and not has_now:
+        return (
+            "Line: median of the patient's true value, before any record. Bands: "
+            f"{interval} of a new measurement, with inner ones of {inner}."
+        )
+    words = "Dots: measurements. " if len(points) else ""
+    words += f"Line and dark band: median and {interval} of the patient's true value, given all records. "
+    words += f"Light band: {interval} of a new measurement."
+    if view.has_time:
+        words += f" Right of the last record: forecast, with inner bands of {inner}."
+    if points["is_surprising"].any():
+        words += " Diamond: a measurement that did not fit what the twin expected then, and its p-value."
+    return words
+
+
 def states_figure(view: View) -> Figure:
     """Every state of the mechanism: given all records, and given those up to each time."""
     names = list(dict.fromkeys(view.states["state"]))
     columns = min(len(names), 2)
     lines = -(-len(names) // columns)
     has_filtered = (view.states["kind"] == "filtered").any()
-    caption = f"Line and band: median and {_interval(view)} given all records (smoothed)."
+    caption = (
+        f"Line and band: median and {interval_words(view.prob, 'equal-tailed')} given all records (smoothed)."
+    )
     if has_filtered:
-        caption += " Dotted: the same given only the records up to that time (filtered): what was known then."
+        caption += (
+            " Dotted: the same given only the records up to that time (filtered): what was known then; where that "
+            "was little, it runs out of the picture."
+        )
+    told = [f"{name}: {view.meanings[name]}" for name in names if name in view.meanings]
+    caption += f" {'; '.join(told)}." if told else ""
     figure = new_figure(_WIDTH, _FRAME + 2.5 * lines, Words("States of the model", caption))
     grid = figure.subplots(lines, columns, squeeze=False, sharex=True)
     for panel in grid.flat[len(names) :]:
@@ -128,10 +152,13 @@ def course_figure(view: View) -> Figure:
     columns = 2 if len(names) == 4 else min(len(names), _COLUMNS)
     lines = -(-len(names) // columns)
     caption = (
-        "Median and 90% equal-tailed interval of each parameter after every update."
+        f"Median and {interval_words(DEFAULT_PROB, 'equal-tailed')} of each parameter after every update."
         + " At 0: what the population says of such a patient, before any record."
-        + (" Diamond: the update brought a surprising record." if course["is_surprising"].any() else "")
-        + (" Hollow: the twin had doubts." if course["is_doubted"].any() else "")
+        + (
+            ""
+            if view.twin.steps or course["update"].max() < NOW
+            else " At 1: what the fit says of this patient."
+        )
     )
     figure = new_figure(_WIDTH, _FRAME + 1.9 * lines, Words("What each update taught", caption))
     grid = figure.subplots(lines, columns, squeeze=False, sharex=True)
@@ -144,7 +171,24 @@ def course_figure(view: View) -> Figure:
         )
         axes.tick_params(labelbottom=True)
     share_labels(figure, "update", "")
+    add_legend(figure, _course_legend(course))
     return figure
+
+
+def _course_legend(course: pd.DataFrame) -> list[Artist]:
+    look = {"linestyle": "", "markersize": 4.5, "marker": "o"}
+    handles: list[Artist] = [Line2D([], [], color=POPULATION, label="before any record", **look)]
+    if (course["update"] != START).any():
+        handles.append(Line2D([], [], color=POOLED, label="this patient", **look))
+    if course["is_surprising"].any():
+        handles.append(
+            Line2D([], [], color=OWN, label="after a surprising record", **{**look, "marker": "D"})
+        )
+    if course["is_doubted"].any():
+        handles.append(
+            Line2D([], [], color=POOLED, markerfacecolor="white", label="in doubt (hollow)", **look)
+        )
+    return handles
 
 
 def _draw_course(axes: Axes, own: pd.DataFrame) -> None:
@@ -173,7 +217,7 @@ def _draw_course(axes: Axes, own: pd.DataFrame) -> None:
         log_axis(axes, "y")
     else:
         axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     axes.set_xlim(at.min() - 0.6, at.max() + 0.6)
     calm(axes, grid="y")
 
@@ -196,7 +240,7 @@ def _draw_points(axes: Axes, points: pd.DataFrame) -> None:
             )
     for row in points[marked].itertuples():
         axes.annotate(
-            f"p = {row.p_value:.1g}",
+            p_words(row.p_value),
             (row.place, row.value),
             xytext=(7, 7),
             textcoords="offset points",
@@ -213,11 +257,11 @@ def _fill(axes: Axes, place: np.ndarray, rows: pd.DataFrame, ends: tuple[str, st
 
 def _limit(axes: Axes, rows: pd.DataFrame, points: pd.DataFrame, view: View) -> None:
     """Scales: the outer band and all points; decades where measurements are lognormal."""
-    low, high = _range(rows, ("new_lower", "new_upper"))
+    low, high = _range(rows, ("lower_new", "upper_new"))
     values = points["value"].to_numpy(float)
     low, high = min([low, *values]), max([high, *values])
     outcome = str(rows["outcome"].iloc[0])
-    lowest = float(np.nanmin(np.append(rows["new_lower"], values)))
+    lowest = min([*rows["lower_new"].dropna(), *values], default=0.0)
     if view.errors.get(outcome) == "lognormal" and lowest > 0:
         axes.set_ylim(lowest / 1.1, high)
         log_axis(axes, "y")
@@ -225,11 +269,23 @@ def _limit(axes: Axes, rows: pd.DataFrame, points: pd.DataFrame, view: View) -> 
         axes.set_ylim(low, high + 0.03 * (high - low))
     place = rows["place"].to_numpy(float)
     positive = place[place > 0]
-    if view.coordinate != "time" and len(positive) and spans_decades(float(positive.min()), place.max()):
+    if not view.has_time and len(positive) and spans_decades(float(positive.min()), place.max()):
         if (place > 0).all():
             log_axis(axes, "x")
-        else:
-            axes.set_xscale("symlog", linthresh=float(positive.min()), linscale=0.5)
+        elif place.min() == 0:
+            _log_axis_from_zero(axes, float(positive.min()), float(place.max()))
+
+
+def _log_axis_from_zero(axes: Axes, first: float, last: float) -> None:
+    """A logarithmic axis with 0 at its left end, half a decade before the first positive place."""
+    axes.set_xscale("symlog", linthresh=first, linscale=0.5)
+    axes.set_xlim(-0.08 * first, 1.15 * last)
+    powers = 10.0 ** np.arange(np.floor(np.log10(first)), np.log10(last) + 1e-9)
+    ticks = np.outer(powers, (1, 2, 5) if last < _FEW_DECADES * first else (1,)).ravel()
+    ticks = ticks[(ticks >= first) & (ticks <= last)]
+    axes.xaxis.set_major_locator(FixedLocator([0.0, *ticks[:: -(-len(ticks) // _MOST_TICKS)]]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(PLAIN)
 
 
 def _range(rows: pd.DataFrame, ends: tuple[str, str]) -> tuple[float, float]:
@@ -240,18 +296,6 @@ def _range(rows: pd.DataFrame, ends: tuple[str, str]) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     margin = 0.04 * (high - low) or 0.1 * abs(high) or 1.0
     return (0.0 if 0 <= low < 0.3 * high else low - margin), high + margin
-
-
-def _is_ahead(view: View) -> bool:
-    return view.coordinate == "time"
-
-
-def _interval(view: View) -> str:
-    return f"{100 * view.prob:g}% interval"
-
-
-def _surprise_words() -> str:
-    return " Diamond: a measurement that did not fit what the twin expected then, with its probability."
 
 
 def _course_handle(label: str) -> Line2D:
@@ -269,6 +313,6 @@ def _timeline_legend(view: View, points: pd.DataFrame) -> list[Artist]:
         handles.append(Line2D([], [], marker="D", label="surprising", **{**point, "color": OWN}))
     handles.append(_course_handle("this patient"))
     handles.append(Patch(color=POOLED, alpha=2 * _LIGHT, linewidth=0, label="new measurement"))
-    if view.coordinate == "time" and not np.isnan(view.now):
+    if view.has_time and not np.isnan(view.now):
         handles.append(Line2D([], [], color=QUIET, linestyle=(0, (2, 2)), label="last record"))
     return handles

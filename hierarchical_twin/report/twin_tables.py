@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hierarchical_twin.report.page.numbers import cell, plain, span
+from hierarchical_twin.analysis.intervals import DEFAULT_PROB, interval_words
+from hierarchical_twin.report.page.numbers import cell, p_words, plain, span
 from hierarchical_twin.report.page.population import table_unit
 from hierarchical_twin.report.page.sections import Download, State
 from hierarchical_twin.report.style import with_unit
+from hierarchical_twin.report.twin_doubts import doubts_of
 from hierarchical_twin.report.twin_view import START, View
 
 if TYPE_CHECKING:
@@ -20,11 +22,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page, all cells as text; `states` has the light of each row, or nothing."""
+    """A table of the page, all cells as text.
 
+    Attributes
+    ----------
+    key, title, caption : str
+        A word of letters that no other table of the page has, its name, and what its columns hold.
+    columns : tuple of str
+    rows : tuple of tuple of str
+    meanings : tuple of str
+        Of each row, or nothing.
+    states : tuple of str
+        `State` of each row (None: no light), or nothing.
+    """
+
+    key: str
+    title: str
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    meanings: tuple[str, ...] = ()
     states: tuple[State | None, ...] = ()
 
 
@@ -37,10 +54,6 @@ def when(view: View, place: float) -> str:
 def unit_words(view: View, name: str) -> str:
     """The unit of an outcome as it stands beside a number."""
     return table_unit({"unit": view.units.get(name, "1")})
-
-
-def _interval(view: View) -> str:
-    return f"{100 * view.prob:g}% interval"
 
 
 def parameter_table(view: View) -> Table:
@@ -62,14 +75,20 @@ def parameter_table(view: View) -> Table:
                 left,
             )
         )
-    columns = ("Parameter", "Median", _interval(view), "Mean ± SD", "Population", "Width left")
-    caption = "What is known now, and the population's median. Width left: of the population's own interval"
-    return Table(caption, columns, tuple(rows))
+    interval = interval_words(view.prob, "equal-tailed")
+    columns = ("Parameter", "Median", interval, "Mean ± SD", "Population's median", "Width left")
+    caption = (
+        "What is known of this patient now, and what the population says of such a patient. Width left: how wide "
+        f"this patient's {interval_words(DEFAULT_PROB, 'equal-tailed')} is, as a share of the population's; small "
+        "where the records told much."
+    )
+    meanings = tuple(view.meanings.get(name, "") for name in view.twin.parameters)
+    return Table("parameters-table", "Parameters", caption, columns, tuple(rows), meanings)
 
 
 def forecast_table(view: View) -> Table | None:
     """Some times to come; None where the mechanism has no time."""
-    if view.coordinate != "time":
+    if not view.has_time:
         return None
     ahead = view.curves if np.isnan(view.now) else view.curves[view.curves["place"] > view.now]
     rows = []
@@ -81,12 +100,16 @@ def forecast_table(view: View) -> Table | None:
                     f"{name}, {when(view, row.place)}",
                     plain(row.median),
                     span(row.lower, row.upper),
-                    span(row.new_lower, row.new_upper),
+                    span(row.lower_new, row.upper_new),
                     unit_words(view, str(name)),
                 )
             )
-    columns = ("Forecast", "Median", f"true value, {_interval(view)}", "new measurement", "Unit")
-    return Table("What to expect", columns, tuple(rows))
+    columns = ("Forecast", "Median", "True value", "New measurement", "Unit")
+    caption = (
+        f"What to expect: median and {interval_words(view.prob, 'equal-tailed')} of the patient's true value, and "
+        "the interval of a new measurement, which has its own error too."
+    )
+    return Table("forecast-table", "Forecast", caption, columns, tuple(rows))
 
 
 def record_table(view: View) -> Table | None:
@@ -103,15 +126,20 @@ def record_table(view: View) -> Table | None:
                 when(view, row["place"]),
                 str(row["outcome"]),
                 f"{sign}{plain(row['value'])} {unit_words(view, row['outcome'])}".strip(),
-                plain(row["p_value"], 2) if is_told else "–",
+                p_words(row["p_value"]).removeprefix("p ").removeprefix("= ") if is_told else "–",
                 str(row["update"]) if row["update"] > START else "from the start",
                 str(row["record"]),
             )
         )
         states.append("attention" if row["is_surprising"] else "passed" if is_told else None)
     columns = ("When", "Outcome", "Value", "p", "Update", "Record")
-    caption = "p: probability of a value as far out, given all that was known before; small is surprising"
-    return Table(caption, columns, tuple(rows), tuple(states))
+    caption = (
+        "p: probability of a value as far out, given all that was known before it came; below "
+        f"{view.surprising:g} it is said not to fit; a dash where nothing was expected before, as of "
+        "the fit's own records. Record: its identifier, made from its cells where it came without one."
+    )
+    lights = tuple(states) if any(states) else ()
+    return Table("records-table", "Records", caption, columns, tuple(rows), states=lights)
 
 
 def update_table(twin: Twin) -> Table | None:
@@ -131,15 +159,22 @@ def update_table(twin: Twin) -> Table | None:
         "k-hat",
         "Moves",
     )
-    caption = "Effective particles, and different draws of the population among them, after each update"
-    return Table(caption, columns, rows, states)
+    caption = (
+        "Records that each update brought, put right, already had, or left out (by the spec's filters, times or "
+        "limits). Particles: how many equally likely values of this patient the answer rests on; populations: how "
+        "many different draws of the population are among them. k-hat: how heavy the weights' tail would be if all "
+        "records counted at once (above 0.7 a few particles outweigh the others, unless they are moved). Moves: "
+        "rounds in which particles were moved, and the share of proposals that were taken."
+    )
+    return Table("updates-table", "Updates", caption, columns, rows, states=states)
 
 
 def _state_of(twin: Twin, step: Step) -> State:
     """Failed where a doubt still stands; one that a later update has mended is to be read."""
     if step.is_trustworthy:
         return "passed"
-    return "failed" if step.lasting or step is twin.steps[-1] else "attention"
+    stands = step is twin.steps[-1] or any(doubt.is_lasting for doubt in doubts_of(step))
+    return "failed" if stands else "attention"
 
 
 def _update_row(number: int, step: Step) -> tuple[str, ...]:

@@ -13,20 +13,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from hierarchical_twin.analysis.intervals import summarise
 from hierarchical_twin.analysis.prediction import Prediction
-from hierarchical_twin.analysis.strata import coordinate_of as coordinate_of_rows
+from hierarchical_twin.analysis.strata import coordinate_of
 from hierarchical_twin.errors import DataError, Problem, TwinError
-from hierarchical_twin.report.page.predicted import curve_grid
+from hierarchical_twin.mechanisms.table import MECHANISMS
+from hierarchical_twin.report.page.predicted import curve_grid, curve_table
 from hierarchical_twin.report.page.sections import Absent
 
 if TYPE_CHECKING:
+    from hierarchical_twin.spec.schema import Spec
     from hierarchical_twin.twin.twin import Twin
 
 FAN = (0.5, 0.8)
 """Probabilities inside the forecast's inner bands; the outer one is asked for."""
 START, NOW = 0, 1
 """Places in the course: the population, before any record; what is known of a patient without updates."""
-_PAST, _FUTURE, _STATE_POINTS = 50, 40, 40
+_PAST, _FUTURE, _STATE_POINTS = 30, 40, 60
 _AHEAD, _ASKED = 0.5, 6
 
 
@@ -48,14 +51,19 @@ class View:
         ``record, outcome, place, value, censored, p_value`` (NaN if it was there at the start), ``update`` it
         came with and ``is_surprising``.
     curves : pandas.DataFrame
-        ``outcome, place, median, lower, upper`` of the true value, ``new_lower, new_upper`` of a new
-        measurement and ``new_lower_50, new_upper_50, ...`` of the fan's inner bands.
+        ``patient, outcome, place``; ``median, lower, upper`` of the true value; ``lower_new, upper_new`` of a
+        new measurement and ``lower_new_50, upper_new_50, ...`` of the fan's inner bands; ``population``: the
+        median with all effects at 0.
     states : pandas.DataFrame
         ``kind`` (``smoothed``, ``filtered``) and the columns of `states`; may be empty.
     course : pandas.DataFrame
         ``update, parameter, mean, sd, median, lower, upper, is_surprising, is_doubted``.
     units, errors : mapping
         Of outcomes and parameters; outcome to error model.
+    meanings : mapping
+        What parameters, states and derived quantities are, in the mechanism's words.
+    surprising : float
+        The p-value below which a measurement does not fit.
     absent : tuple of Absent
         What could not be shown.
     """
@@ -72,7 +80,14 @@ class View:
     course: pd.DataFrame
     units: Mapping[str, str]
     errors: Mapping[str, str]
+    meanings: Mapping[str, str]
+    surprising: float
     absent: tuple[Absent, ...] = ()
+
+    @property
+    def has_time(self) -> bool:
+        """Whether curves run along time, so that there is something to forecast."""
+        return self.coordinate == "time"
 
 
 def view_twin(
@@ -99,15 +114,16 @@ def view_twin(
     Raises
     ------
     DataError
-        `until` is no time after the last measurement, or a plan or a scenario cannot be read.
+        `until` is no time after the last measurement, or there is no time, or a plan or a scenario cannot be read.
     """
     from hierarchical_twin.twin.forecast import forecast
+    from hierarchical_twin.twin.twin import SURPRISING
 
     ahead = dict(ahead or {})
     measured = measured_records(twin)
     grid, now, asked = _grid(twin, measured, until)
     found = forecast(twin, times=grid, draws=draws, seed=seed, **ahead)
-    coordinate = coordinate_of_rows(found.rows)
+    coordinate = coordinate_of(found.rows)
     spec = twin.population.model.spec
     has_time = coordinate == "time" and spec.time is not None
     told, absent = pd.DataFrame(), ()
@@ -123,13 +139,29 @@ def view_twin(
         now=now,
         asked=asked,
         measured=measured,
-        curves=_curves(found, coordinate, prob),
+        curves=_curves(found, prob),
         states=told,
         course=course_of(twin),
         units=found.units,
         errors=found.errors,
+        meanings=meanings_of(spec),
+        surprising=SURPRISING,
         absent=absent,
     )
+
+
+def meanings_of(spec: Spec) -> dict[str, str]:
+    """What each output, parameter and derived quantity of a spec is, in its mechanism's words."""
+    mechanism = MECHANISMS[spec.mechanism.name]
+    words = (*mechanism.outputs.items(), *mechanism.parameters.items())
+    known = {name: one.description for name, one in words}
+    for name, own in spec.derived.items():
+        if own.quantity in mechanism.derived:
+            told = mechanism.derived[own.quantity]
+            known[name] = told.description
+            for argument, value in {**told.arguments, **own.arguments}.items():
+                known[name] = known[name].replace(f"`{argument}`", f"{value:g}")
+    return known
 
 
 def measured_records(twin: Twin) -> pd.DataFrame:
@@ -186,7 +218,7 @@ def _places(rows: pd.DataFrame) -> np.ndarray:
     if rows.empty:
         return np.zeros(0)
     told = rows.drop(columns=["value", "position", "patient_index", "table_row"], errors="ignore")
-    return told[coordinate_of_rows(told)].to_numpy(float)
+    return told[coordinate_of(told)].to_numpy(float)
 
 
 def _grid(
@@ -196,6 +228,9 @@ def _grid(
     fitted = twin.population.model.cohort.rows
     everywhere, times = _places(fitted), measured["place"].to_numpy(float)
     if not np.isfinite(fitted["time"].to_numpy(float)).all():
+        if until is not None:
+            hint = "leave it out: curves run along what was given, as far as patients were given it"
+            raise DataError(Problem("until", repr(until), "nothing for a mechanism without time", hint))
         return curve_grid(np.concatenate([everywhere, times]), is_time=False), np.nan, ()
     first, usual = min(0.0, *everywhere, *times), float(everywhere.max())
     now = float(times.max()) if len(times) else first
@@ -203,8 +238,10 @@ def _grid(
     end = usual_end if until is None else _checked_until(until, now)
     asked = MaxNLocator(_ASKED, steps=[1, 2, 5, 10]).tick_values(now, end)
     asked = asked[(asked > now) & (asked <= end)]
-    past = np.linspace(first, now, _PAST) if len(times) else np.array([now])
-    grid = np.unique(np.concatenate([past, times, asked, np.linspace(now, end, _FUTURE)]))
+    # Where patients are measured often, something happens: half of the points lie there.
+    dense = np.quantile(np.concatenate([everywhere, times]), np.linspace(0, 1, _PAST))
+    past = [np.linspace(first, now, _PAST), dense[(dense > first) & (dense < end)]] if len(times) else [dense]
+    grid = np.unique(np.concatenate([*past, times, asked, np.linspace(now, end, _FUTURE)]))
     return grid, now if len(times) else np.nan, tuple(map(float, asked))
 
 
@@ -220,30 +257,13 @@ def _checked_until(until: Any, now: float) -> float:
     return end
 
 
-def _curves(found: Prediction, coordinate: str, prob: float) -> pd.DataFrame:
-    own = _limits(found.individual, prob)
-    table = {
-        "outcome": found.rows["outcome"].to_numpy(),
-        "place": found.rows[coordinate].to_numpy(float),
-        "median": _quantile(found.individual, 0.5),
-        "lower": own[0],
-        "upper": own[1],
-    }
-    table["new_lower"], table["new_upper"] = _limits(found.replicates, prob)
+def _curves(found: Prediction, prob: float) -> pd.DataFrame:
+    frame = curve_table(found, prob)
     for inner in FAN:
+        own = summarise(found.replicates[None], prob=inner)
         word = f"{100 * inner:.0f}"
-        table[f"new_lower_{word}"], table[f"new_upper_{word}"] = _limits(found.replicates, inner)
-    frame = pd.DataFrame(table)
+        frame = frame.assign(**{f"lower_new_{word}": own.lower, f"upper_new_{word}": own.upper})
     return frame.sort_values(["outcome", "place"], kind="stable").reset_index(drop=True)
-
-
-def _limits(draws: np.ndarray, prob: float) -> tuple[np.ndarray, np.ndarray]:
-    return _quantile(draws, (1 - prob) / 2), _quantile(draws, (1 + prob) / 2)
-
-
-def _quantile(draws: np.ndarray, share: float) -> np.ndarray:
-    """Over draws; one that is not a number counts as a value beyond all others."""
-    return np.quantile(np.where(np.isnan(draws), np.inf, draws), share, axis=0, method="inverted_cdf")
 
 
 def _states(

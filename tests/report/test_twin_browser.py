@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator
 
 import pytest
-from twin.lines import known_fit
+from twin.lines import line_fit
 
 import hierarchical_twin as ht
 from hierarchical_twin.report.twin_page import write_twin_page
@@ -23,7 +23,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 
 @pytest.fixture(scope="module")
 def twin() -> Twin:
-    started = ht.start_twin(known_fit(), patient="ada", covariates={}, particles=300)
+    started = ht.start_twin(line_fit(), patient="ada", covariates={}, particles=300)
     known = ht.update(started, {"record": "=1+1", "t": 0.0, "y": 5.5})
     return ht.update(known, {"record": "far off", "t": 4.0, "y": 40.0})
 

@@ -9,13 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from prediction.dosed import KILLS
-from twin.lines import known_fit
+from twin.lines import line_fit
 from twin.posited import posited
 
 import hierarchical_twin as ht
 from hierarchical_twin.errors import DataError, SamplingError, TwinError
 from hierarchical_twin.report.page.numbers import plain, span
+from hierarchical_twin.report.twin_doubts import doubts_of
 from hierarchical_twin.report.twin_page import write_twin_page
+from hierarchical_twin.report.twin_pictures import timeline_figure
+from hierarchical_twin.report.twin_verdict import gather_twin_verdict
+from hierarchical_twin.report.twin_view import meanings_of, view_twin
 from hierarchical_twin.twin.twin import Twin
 
 from .page_fits import HOSTILE
@@ -26,7 +30,7 @@ SECTIONS = ["verdict", "timeline", "parameters", "states", "records", "updates",
 
 @pytest.fixture(scope="module")
 def fit() -> ht.Fit:
-    return known_fit()
+    return line_fit()
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +71,11 @@ def test_a_surprise_is_said_first_with_what_to_do(page, twin):
     (surprise,) = twin.steps[-1].surprises
     assert surprise.is_surprising
     assert text.index("This twin was surprised") < text.index("Timeline")
-    assert "y at 4 h : 33.0 m does not fit what was expected then" in text
-    assert "check the sample" in text
+    assert (
+        "y at 4 h : 33.0 m does not fit what was expected then (p < 0.001) (expected p at least 0.005)"
+        in text
+    )
+    assert "Note Check the sample" in text and "Try" not in text
     assert text.count("Read this") == 1 and "Diamond" in text
 
 
@@ -102,9 +109,33 @@ def test_curves_go_on_to_the_horizon_and_widen(page):
     assert curves["place"].min() == 0 and curves["place"].max() == 10
     ahead = curves[curves["place"] >= 4]
     assert ahead["upper"].iloc[-1] - ahead["lower"].iloc[-1] > ahead["upper"].iloc[0] - ahead["lower"].iloc[0]
-    inside = ["new_lower", "new_lower_80", "new_lower_50", "new_upper_50", "new_upper_80", "new_upper"]
+    inside = ["lower_new", "lower_new_80", "lower_new_50", "upper_new_50", "upper_new_80", "upper_new"]
     assert (np.diff(curves[inside].to_numpy(float), axis=1) >= 0).all()
-    assert (curves["new_lower"] < curves["lower"]).mean() > 0.95
+    assert (curves["lower_new"] < curves["lower"]).mean() > 0.95
+
+
+def test_curves_are_the_forecasts(page, twin):
+    curves = files_of(page)["curves.csv"]
+    told = ht.forecast(twin, curves["place"].to_numpy(float)).table()
+    for name in ("lower", "upper", "lower_new", "upper_new"):
+        np.testing.assert_array_equal(curves[name].to_numpy(float), told[name].to_numpy())
+
+
+def test_every_interval_says_its_kind(page):
+    text = Outline(page).text
+    assert set(re.findall(r"\d+% (\S+ interval)", text)) == {"equal-tailed interval"}
+    assert "90% equal-tailed interval of a new measurement" in text
+
+
+def test_parameters_and_states_are_explained(page):
+    text = Outline(page).text
+    assert "response at time 0" in text and "y: response." in text
+
+
+def test_a_derived_quantity_is_explained_with_its_own_numbers():
+    meanings = meanings_of(ht.read_spec(ht.shipped_specs()["apoptosis_threshold"]))
+    assert meanings["K_apo"].startswith("apoptosis threshold")
+    assert [words for words in meanings.values() if words.endswith("the probability of death is 0.9")]
 
 
 def test_filtered_states_know_only_what_was_known_then(page):
@@ -141,13 +172,79 @@ def test_a_twin_that_can_be_used_and_one_in_doubt(started, folder):
     doubted = replace(good, steps=(step,))
     text = Outline(write_twin_page(doubted, folder / "b.html").read_text()).text
     assert "Do not rely on this twin yet" in text and "Not to be used yet" in text
-    assert "Update 1 : only 12 effective particles" in text and "start the twin with more" in text
+    assert "Update 1 : only 12 effective particles Try Start the twin with more." in text
+
+
+REFIT = "fit the cohort again with this patient's records"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kind", "advice"),
+    [
+        (f"the new records count by 40% only: they contradict all before; {REFIT}", "in part only", REFIT),
+        (f"only 3% of the particles' moves were accepted: {REFIT}", "not accepted", REFIT),
+        (
+            "weights with a heavy tail (k-hat 0.91): start with more particles",
+            "tail",
+            "start with more particles",
+        ),
+        (f"only 7 effective draws of the population are left: these say; {REFIT}", "draws", REFIT),
+        (f"the Monte Carlo error of V_1 is 1.1 times what is tolerated: {REFIT}", "error of V_1", REFIT),
+        (
+            f"only 3 of the particles can explain the records: check them; if right, {REFIT}",
+            "explain",
+            "check them; if right, " + REFIT,
+        ),
+        (
+            "all particles have the same slope: start the twin with more",
+            "all the same",
+            "start the twin with more",
+        ),
+        ("a doubt of a later version: look at it", "a doubt of a later version", "look at it"),
+        ("a doubt without advice", "a doubt without advice", ""),
+    ],
+)
+def test_a_doubt_is_told_apart_from_what_to_do(twin, sentence, kind, advice):
+    step = replace(twin.steps[0], doubts=(sentence,), lasting=(sentence,))
+    (doubt,) = doubts_of(step)
+    assert kind in doubt.kind
+    assert doubt.advice == advice and doubt.is_lasting
+    assert sentence.startswith(doubt.found) and advice not in doubt.found.split(": ")
+
+
+def test_doubts_of_an_update_are_of_known_kinds(fit):
+    few = ht.start_twin(fit, patient="eve", covariates={}, particles=30)
+    found = doubts_of(ht.update(few, {"t": 4.0, "y": 60.0}).steps[-1])
+    assert len(found) >= 2
+    for doubt in found:
+        assert doubt.advice and doubt.kind != doubt.found and not re.search(r"\d", doubt.kind)
+
+
+def test_doubts_of_one_kind_are_one_and_others_are_not_taken_for_it(twin):
+    def told(number: int, *sentences: str, is_lasting: bool = True):
+        return replace(twin.steps[number], doubts=sentences, lasting=sentences if is_lasting else ())
+
+    heavy = "weights with a heavy tail (k-hat {}): start the twin with more particles"
+    wide = "the Monte Carlo error of {} is 1.3 times what is tolerated: start the twin with more particles"
+    steps = (
+        told(0, heavy.format("0.72"), wide.format("k_1")),
+        told(1, "only 12 effective particles: start the twin with more", is_lasting=False),
+        told(2, heavy.format("0.95"), wide.format("k_2"), is_lasting=False),
+    )
+    verdict = gather_twin_verdict(view_twin(replace(twin, steps=steps), prob=0.9))
+    found = {gate.name: gate.found for gate in verdict.gates if gate.state == "failed"}
+    assert found["Updates 1, 3"] == "weights with a heavy tail (k-hat 0.95) (at the last of them)"
+    assert "error of k_1" in found["Update 1"] and "error of k_2" in found["Update 3"]
+    assert not any("12 effective" in words for words in found.values())  # mended since
 
 
 def test_a_patient_of_the_fit_has_records_from_the_start(fit, folder):
     twin = ht.start_twin(fit, patient="fitted1", particles=300)
     page = write_twin_page(twin, folder / "fitted.html").read_text(encoding="utf-8")
-    assert Outline(page).text.count("from the start") == 6
+    text = Outline(page).text
+    assert text.count("from the start") == 6 and ">Light<" not in page
+    assert "as the fit left it" in text and "surprising when it came" not in text
+    assert "6 records, no update yet" in text and "At 1: what the fit says of this patient" in text
     assert list(files_of(page)["course.csv"]["update"].unique()) == [0, 1]
 
 
@@ -170,6 +267,13 @@ def test_a_mechanism_without_time_has_a_course_and_no_forecast(folder):
     page = write_twin_page(twin, folder / "cells.html").read_text(encoding="utf-8")
     text = Outline(page).text
     assert "records and course" in text and "What to expect" not in text
+    with pytest.raises(DataError, match="without time"):
+        write_twin_page(twin, folder / "cells_until.html", until=3.0)
+    axes = timeline_figure(view_twin(twin, prob=0.9), "viability").axes[0]
+    axes.figure.draw_without_rendering()
+    ticks = [label.get_text() for label in axes.get_xticklabels()]
+    assert ticks[0] == "0" and len(ticks) > 3 and ticks[1:] == [f"{float(word):g}" for word in ticks[1:]]
+    assert axes.get_xticks().min() == 0 and "mathdefault" not in page
     assert re.findall(r'<section id="(\w+)"', page)[1:3] == ["timeline", "parameters"]
 
 

@@ -96,11 +96,13 @@ def visual_gate(check: VisualCheck) -> Gate:
     return Gate(
         f"{kind} of {check.outcome}",
         state,
-        f"Whether the 5th, 50th and 95th percentiles of {check.outcome}, bin by bin, are like those of "
-        f"{check.draws:,} simulated trials of new patients.",
         found,
-        f"so many or more in at least {percent(LEVEL)} of the simulated trials",
-        "" if state == "passed" else _visual_advice(check),
+        expected=f"so many or more in at least {percent(LEVEL)} of the simulated trials",
+        checked=(
+            f"Whether the 5th, 50th and 95th percentiles of {check.outcome}, bin by bin, are like those of "
+            f"{check.draws:,} simulated trials of new patients."
+        ),
+        advice="" if state == "passed" else _visual_advice(check),
     )
 
 
@@ -129,10 +131,10 @@ def _statistics_gates(measured: Prediction) -> Iterator[Gate]:
         yield Gate(
             f"Statistics of {outcome}",
             state,
-            f"Whether replicated measurements have the {', '.join(known)} of the real ones.",
             told,
-            f"two-sided tail probabilities of at least {LEVEL:g}",
-            advice if words else "",
+            expected=f"two-sided tail probabilities of at least {LEVEL:g}",
+            checked=f"Whether replicated measurements have the {', '.join(known)} of the real ones.",
+            advice=advice if words else "",
         )
 
 
@@ -160,9 +162,9 @@ def _left_out(fit: Fit) -> tuple[LeaveOneOut | None, list[Gate], list[Absent]]:
     gate = Gate(
         "Single measurements",
         state,
-        "Whether single measurements decide the estimates (Pareto k-hat of leave-one-observation-out).",
         told,
-        f"at most {percent(_MOST_DECISIVE)}",
-        "" if state == "passed" else advice,
+        expected=f"at most {percent(_MOST_DECISIVE)}",
+        checked="Whether single measurements decide the estimates (Pareto k-hat of leave-one-observation-out).",
+        advice="" if state == "passed" else advice,
     )
     return found, [gate], []

@@ -11,7 +11,7 @@ from scipy import stats
 from hierarchical_twin.analysis.bins import bin_edges, place_in_bins
 from hierarchical_twin.analysis.diagnostics import Check, Diagnostics
 from hierarchical_twin.analysis.limits import ABOVE, BELOW
-from hierarchical_twin.report.page.numbers import percent, plain
+from hierarchical_twin.report.page.numbers import p_words, percent, plain
 from hierarchical_twin.report.page.sections import Gate, State
 
 _SAMPLER = {
@@ -48,7 +48,14 @@ def _sampler_gate(check: Check) -> Gate:
     checked = _SAMPLER.get(check.name, f"Sampler: {check.name}.")
     advice = check.advice if check.passed is False else ""
     state = _LIGHTS[check.passed]
-    return Gate(_title(check.name), state, checked, check.found, check.expected, _sentence(advice))
+    return Gate(
+        _title(check.name),
+        state,
+        check.found,
+        expected=check.expected,
+        checked=checked,
+        advice=sentence(advice),
+    )
 
 
 def shrinkage_gate(shrinkage: pd.DataFrame) -> tuple[Gate, ...]:
@@ -63,14 +70,16 @@ def shrinkage_gate(shrinkage: pd.DataFrame) -> tuple[Gate, ...]:
         Gate(
             "Shrinkage",
             state,
-            "How far patients' estimates are pulled to the population (1 - sd(eta)/omega).",
             f"at most {percent(float(worst['median']))} ({worst['effect']})",
-            f"at most {percent(_MOST_SHRINKAGE)}",
-            ""
-            if state == "passed"
-            else f"Read {worst['effect']} of a patient as what people like them have, not as measured: their data "
-            "say little of it. More measurements of each patient would change that; a picture of estimates against "
-            "covariates would mislead.",
+            expected=f"at most {percent(_MOST_SHRINKAGE)}",
+            checked="How far patients' estimates are pulled to the population (1 - sd(eta)/omega).",
+            advice=(
+                ""
+                if state == "passed"
+                else f"Read {worst['effect']} of a patient as what people like them have, not as measured: their data "
+                "say little of it. More measurements of each patient would change that; a picture of estimates against "
+                "covariates would mislead."
+            ),
         ),
     )
 
@@ -96,11 +105,13 @@ def coverage_gates(rows: pd.DataFrame, prob: float) -> tuple[Gate, ...]:
             Gate(
                 f"Band of {outcome}",
                 state,
-                f"Whether enough measurements of {outcome} lie in their {percent(prob)} bands. The bands were made "
-                "from the same measurements, so that more than that share lie inside if the model is right.",
                 f"{percent(share)} of {len(mine):,} measurements inside",
-                f"at least {percent(max(0.0, prob - room))}",
-                "" if state == "passed" else _COVERAGE_ADVICE,
+                expected=f"at least {percent(max(0.0, prob - room))}",
+                checked=(
+                    f"Whether enough measurements of {outcome} lie in their {percent(prob)} bands. The bands were made "
+                    "from the same measurements, so that more than that share lie inside if the model is right."
+                ),
+                advice="" if state == "passed" else _COVERAGE_ADVICE,
             )
         )
     return tuple(found)
@@ -147,11 +158,13 @@ def _npde_gate(outcome: str, values: np.ndarray) -> list[Gate]:
         Gate(
             f"NPDE of {outcome}",
             state,
-            "Whether measurements, seen against other patients simulated from the model and decorrelated within a "
-            "patient, are standard normal: mean, variance and shape tested together.",
-            f"mean {plain(mean, 2)}, SD {plain(sd, 2)}, {_p(p)}",
-            f"mean 0, SD 1, p at least {LEVEL:g}",
-            "" if state == "passed" else _npde_advice(mean, sd, tests),
+            f"mean {plain(mean, 2)}, SD {plain(sd, 2)}, {p_words(p)}",
+            expected=f"mean 0, SD 1, p at least {LEVEL:g}",
+            checked=(
+                "Whether measurements, seen against other patients simulated from the model and decorrelated within a "
+                "patient, are standard normal: mean, variance and shape tested together."
+            ),
+            advice="" if state == "passed" else _npde_advice(mean, sd, tests),
         )
     ]
 
@@ -194,21 +207,18 @@ def _trend_gate(outcome: str, rows: pd.DataFrame) -> list[Gate]:
         Gate(
             f"Residuals of {outcome}",
             "attention" if is_off else "passed",
-            f"Whether weighted residuals are off in any of {len(groups)} parts of the record (rank test).",
-            f"{_p(float(found.pvalue))}, {percent(max(0.0, share))} of their variation is between the parts",
-            f"p at least {LEVEL:g}, or at most {percent(_NOTICEABLE)}",
-            advice if is_off else "",
+            f"{p_words(float(found.pvalue))}, {percent(max(0.0, share))} of their variation is between the parts",
+            expected=f"p at least {LEVEL:g}, or at most {percent(_NOTICEABLE)}",
+            checked=f"Whether weighted residuals are off in any of {len(groups)} parts of the record (rank test).",
+            advice=advice if is_off else "",
         )
     ]
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
 def _title(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Words of advice with a capital and a full stop; nothing stays nothing."""
     return f"{text[:1].upper()}{text[1:]}." if text and not text.endswith(".") else text

@@ -39,6 +39,11 @@ def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.0f} %".replace("-", "−")
 
 
+def p_words(value: float) -> str:
+    """A p-value: ``p = 0.023``, ``p < 0.001``."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
 def counted(number: int, word: str) -> str:
     """A count and its noun: ``1 patient``, ``1,200 patients``."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"

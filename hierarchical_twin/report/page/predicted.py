@@ -113,7 +113,7 @@ def _curves(fit: Fit, rows: pd.DataFrame, prob: float, seed: int) -> pd.DataFram
             found = predict(fit, times=grid, patients=some, draws=draws, seed=seed)
         except TwinError:  # a mechanism whose coordinates cannot be asked for: points are joined instead
             return pd.DataFrame()
-        frames.append(_curve_table(found, grid, prob))
+        frames.append(curve_table(found, prob))
     return _within_follow_up(pd.concat(frames, ignore_index=True), rows)
 
 
@@ -122,7 +122,8 @@ def _batches(labels: tuple[str, ...], size: int) -> Iterator[tuple[str, ...]]:
         yield labels[start : start + size]
 
 
-def _curve_table(found: Prediction, grid: np.ndarray, prob: float) -> pd.DataFrame:
+def curve_table(found: Prediction, prob: float) -> pd.DataFrame:
+    """Curves of predicted rows, as `Predicted.curves` holds them; intervals as `Prediction.table` gives them."""
     own = summarise(found.individual[None], prob=prob)
     new = summarise(found.replicates[None], prob=prob)
     place = found.rows[_coordinate_of(found.rows)].to_numpy(float)

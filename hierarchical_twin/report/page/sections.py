@@ -6,7 +6,7 @@ Text is plain text; only `Picture.svg` is markup, and it is made by matplotlib.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 State = Literal["passed", "attention", "failed", "unknown"]
@@ -75,24 +75,27 @@ class Gate:
     name : str
     state : str
         `State`.
+    found : str
+    expected : str
+        Empty where `found` says it already.
     checked : str
-        What was looked at, and how, in a sentence.
-    found, expected : str
+        What was looked at, and how, in a sentence; empty where the name says it.
     advice : str
-        What to do where it did not pass.
+        What to do where it did not pass, in sentences.
     """
 
     name: str
     state: State
-    checked: str
     found: str
-    expected: str
+    _: KW_ONLY
+    expected: str = ""
+    checked: str = ""
     advice: str = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The first thing on the page: whether to believe the rest.
+    """The first thing on a page: whether to believe the rest.
 
     Parameters
     ----------
@@ -106,7 +109,7 @@ class Verdict:
     state: State
     headline: str
     words: str
-    gates: tuple[Gate, ...]
+    gates: tuple[Gate, ...] = ()
 
 
 @dataclass(frozen=True)

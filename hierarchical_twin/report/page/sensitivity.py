@@ -90,10 +90,10 @@ def _gates(scaled: pd.DataFrame) -> tuple[Gate, ...]:
         Gate(
             "Priors",
             "attention" if noticed else "passed",
-            "Whether any quantity of the population hangs on its prior (power-scaling sensitivity).",
             found,
-            "sensitivities to the prior below 0.05",
-            advice if noticed else "",
+            expected="sensitivities to the prior below 0.05",
+            checked="Whether any quantity of the population hangs on its prior (power-scaling sensitivity).",
+            advice=advice if noticed else "",
         ),
     )
 
