@@ -1,4 +1,7 @@
-"""Commands about twins: patients whose posterior goes on learning, kept in a folder."""
+"""Commands about twins: patients whose posterior goes on learning, kept in a folder.
+
+Whatever a command tells of a twin that is in doubt, it says the doubts on standard error and ends with code 3.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ from hierarchical_twin.cli.words import assignments, numbers, scenario_of, whole
 from hierarchical_twin.errors import DataError, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pandas import DataFrame
 
     from hierarchical_twin.twin.twin import Twin
@@ -115,7 +120,8 @@ def update(
         check_table_name(out)  # after the update is too late to refuse
     changed = TwinStore(store).update(open_table(records).frame)
     for twin in changed:
-        for warning in twin.steps[-1].warnings:
+        step = twin.steps[-1]
+        for warning in (one for one in step.warnings if one not in step.doubts):
             say(f"{twin.patient}: {warning}")
     if not changed:
         say("nothing new: the twins know all of these records")
@@ -123,8 +129,7 @@ def update(
     import pandas as pd
 
     show(pd.concat([twin.intervals(prob) for twin in changed], ignore_index=True), out)
-    if not all(twin.steps[-1].is_trustworthy for twin in changed):
-        raise typer.Exit(EXIT_NOT_TRUSTWORTHY)
+    _finish(changed)
 
 
 @group.command(name="show")
@@ -145,16 +150,16 @@ def show_twin(
     Examples: `hierarchical-twin twin show twins --patient m1 --out m1.html`,
     `hierarchical-twin twin show twins --out twins.parquet`
     """
+    is_page = out is not None and out.suffix.lower() in _PAGES
+    _refuse_without_page(is_page, patient, {"--until": until, "--plan": plan})
     from hierarchical_twin.twin.store import TwinStore
 
     opened = TwinStore(store)
     if patient is None:
-        if out is not None and out.suffix.lower() in _PAGES:
-            raise DataError(Problem("--out", f"a page ({out}) of all twins", "--patient beside it"))
-        show(opened.table(prob), out)
+        _show_all(opened.table(prob), out)
         return
     twin = opened.open(patient)
-    if out is not None and out.suffix.lower() in _PAGES:
+    if out is not None and is_page:
         from hierarchical_twin.report.twin_page import write_twin_page
 
         to_come = _planned(plan)
@@ -165,10 +170,7 @@ def show_twin(
     else:
         print_table(twin.intervals(prob), without=("prob", "kind"))
         print_table(opened.history(patient), without=("warnings", "stages", "acceptance", "repeated"))
-    for doubt in twin.doubts:
-        say(f"{twin.patient}: {doubt}")
-    if twin.doubts:
-        raise typer.Exit(EXIT_NOT_TRUSTWORTHY)
+    _finish([twin])
 
 
 @group.command()
@@ -199,9 +201,11 @@ def forecast(
 
     check_interval(prob, kind)
     from hierarchical_twin.twin.forecast import forecast as find
+    from hierarchical_twin.twin.store import TwinStore
 
+    twin = TwinStore(store).open(patient)
     found = find(
-        _opened(store, patient),
+        twin,
         asked,
         rows=rows,
         plan=_planned(plan),
@@ -210,6 +214,7 @@ def forecast(
         seed=seed,
     )
     show(found.table(prob=prob, kind=kind), out)
+    _finish([twin])
 
 
 @group.command()
@@ -265,8 +270,11 @@ def next_sample(
     """
     times = numbers(candidates, "--candidates") or []
     from hierarchical_twin.twin.next_sample import next_sample as find
+    from hierarchical_twin.twin.store import TwinStore
 
-    show(find(_opened(store, patient), of, times, plan=_planned(plan), prob=prob, seed=seed), out)
+    twin = TwinStore(store).open(patient)
+    show(find(twin, of, times, plan=_planned(plan), prob=prob, seed=seed), out)
+    _finish([twin])
 
 
 def _labels(patients: list[str], known: dict[str, str] | None, rows: Path | None) -> list[str]:
@@ -287,11 +295,29 @@ def _planned(plan: Path | None) -> DataFrame | None:
     return None if plan is None else open_table(plan).frame
 
 
-def _opened(store: Path, patient: str) -> Twin:
-    """A stored twin; what speaks against trusting it is said."""
-    from hierarchical_twin.twin.store import TwinStore
+def _refuse_without_page(is_page: bool, patient: str | None, given: dict[str, object]) -> None:
+    """A page is of one patient, and some options are of a page only."""
+    if is_page and patient is None:
+        raise DataError(Problem("twin show --out", "a page of all twins", "--patient beside it"))
+    words = [name for name, value in given.items() if value is not None]
+    if words and not is_page:
+        expected, hint = "it with a page only", "--patient LABEL --out PAGE.html writes one"
+        raise DataError([Problem(f"twin show {name}", "it without a page", expected, hint) for name in words])
 
-    twin = TwinStore(store).open(patient)
-    for doubt in twin.doubts:
-        say(f"{twin.patient}: {doubt}")
-    return twin
+
+def _show_all(table: DataFrame, out: Path | None) -> None:
+    """The table of all twins, which says who is in doubt."""
+    show(table, out)
+    doubted = [] if table.empty else list(dict.fromkeys(table["patient"][~table["is_trustworthy"]]))
+    if doubted:
+        say(f"in doubt: {', '.join(doubted[:10])}{', ...' if len(doubted) > 10 else ''}")
+        raise typer.Exit(EXIT_NOT_TRUSTWORTHY)
+
+
+def _finish(twins: Sequence[Twin]) -> None:
+    """What speaks against trusting what was shown of these twins is said; code 3 if anything does."""
+    for twin in twins:
+        for doubt in twin.doubts:
+            say(f"{twin.patient}: {doubt}")
+    if any(twin.doubts for twin in twins):
+        raise typer.Exit(EXIT_NOT_TRUSTWORTHY)

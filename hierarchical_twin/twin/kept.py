@@ -8,10 +8,7 @@ The file is a zip of NumPy arrays and two JSON texts (``.npz``). It is written i
 from __future__ import annotations
 
 import json
-import os
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
@@ -24,6 +21,7 @@ import pandas as pd
 from hierarchical_twin.cohort.columns import as_text
 from hierarchical_twin.errors import Problem, SamplingError
 from hierarchical_twin.inference.provenance import package_version
+from hierarchical_twin.twin.folder import to_disk, why_not_given
 from hierarchical_twin.twin.merging import FIRST, RECORD
 from hierarchical_twin.twin.particles import Particles
 from hierarchical_twin.twin.population import Population
@@ -37,7 +35,6 @@ _DRAW, _EFFECTS, _WEIGHTS = "particles/draw", "particles/effects", "particles/lo
 _OUTER, _ARRAYS, _PARAMETERS = "outer/", "arrays/", "parameters/"
 _TELLING = ("added", "corrected", "repeated", "log_evidence", "parameters")
 """What tells an update from any other; no more, so that what is added to `Step` leaves stored twins known."""
-_DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -158,7 +155,7 @@ def write_twin(twin: Twin, places: np.ndarray, header: Header, path: Path) -> No
     }
     with path.open("wb") as file:
         np.savez(file, **(as_bytes | _numbers(twin) | {_PLACES: places}))
-        flush(file.fileno())
+        to_disk(file)
 
 
 def read_header(path: Path) -> Header:
@@ -167,7 +164,7 @@ def read_header(path: Path) -> Header:
     Raises
     ------
     SamplingError
-        The file is damaged, or a newer version of this package wrote it.
+        The file is damaged or cannot be read, or another version of this package wrote it.
     """
     with _opened(path) as archive:
         return _header(archive, path)
@@ -201,9 +198,24 @@ def read_twin(path: Path) -> Kept:
         return Kept(header, arrays[_PLACES], words["provenance"], others)
 
 
-def flush(descriptor: int) -> None:
-    """Have the system write an open file to the disk; what takes a name after that is whole."""
-    os.fsync(descriptor)
+def read_all[Found](read: Callable[[Path], Found], paths: Sequence[Path]) -> list[Found]:
+    """What is read of each file.
+
+    Raises
+    ------
+    SamplingError
+        Of all files that cannot be read.
+    """
+    found: list[Found] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            found.append(read(path))
+        except SamplingError as error:
+            problems += error.problems
+    if problems:
+        raise SamplingError(problems)
+    return found
 
 
 @contextmanager
@@ -213,10 +225,17 @@ def _opened(path: Path) -> Iterator[Any]:
         # Opened here: NumPy leaves a file that is no archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             yield archive
-    except _DAMAGE as error:
-        reason = f"a damaged file ({type(error).__name__})"
-        hint = "put a copy of it back, or start the twin again with overwrite"
-        raise SamplingError(Problem(str(path), reason, "a twin as it was saved", hint)) from error
+    except SamplingError:
+        raise
+    except Exception as error:  # whatever NumPy, zip and JSON raise on bytes that are not theirs
+        expected, refused = "a twin as it was saved", why_not_given(error)
+        if refused is not None:
+            hint = "the twin may be whole: try again, as a user who may read it"
+            got = f"a file that cannot be read ({refused})"
+        else:
+            hint = "put a copy of it back, or start the twin again with overwrite"
+            got = f"a damaged file ({type(error).__name__})"
+        raise SamplingError(Problem(str(path), got, expected, hint)) from error
 
 
 def _header(archive: Any, path: Path) -> Header:
@@ -256,9 +275,15 @@ def _step_words(step: Step) -> dict[str, Any]:
 
 
 def _step(words: Mapping[str, Any]) -> Step:
+    """A step, without what a later version says of it beside."""
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in words.items()}
-    plain["surprises"] = tuple(Surprise(**one) for one in words["surprises"])
-    return Step(**{**plain, "parameters": pd.DataFrame(words["parameters"])})
+    plain["surprises"] = tuple(Surprise(**_known(Surprise, one)) for one in words["surprises"])
+    return Step(**_known(Step, {**plain, "parameters": pd.DataFrame(words["parameters"])}))
+
+
+def _known(kind: type, words: Mapping[str, Any]) -> dict[str, Any]:
+    names = {one.name for one in fields(kind)}
+    return {name: value for name, value in words.items() if name in names}
 
 
 def _frame(columns: Mapping[str, list[Any]]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.prediction.given import draw_places
 from hierarchical_twin.prediction.source import model_of
-from hierarchical_twin.twin.kept import flush
+from hierarchical_twin.twin.folder import to_disk, why_not_given
 from hierarchical_twin.twin.population import Population, population_draws
 
 POPULATION_VERSION = 1
@@ -109,7 +109,7 @@ def write_population(fit: Fit, population: KeptPopulation, path: Path) -> None:
     with written_whole(path) as partial:
         tree.to_netcdf(partial, engine="h5netcdf")
         with partial.open("rb+") as file:
-            flush(file.fileno())
+            to_disk(file)
 
 
 def read_population(path: Path) -> KeptPopulation:
@@ -118,7 +118,7 @@ def read_population(path: Path) -> KeptPopulation:
     Raises
     ------
     SamplingError
-        The file is damaged, is none, or a newer version of this package wrote it.
+        The file is damaged, is none, cannot be read, or another version of this package wrote it.
     """
     try:
         with xr.open_datatree(path, engine="h5netcdf") as opened:
@@ -127,8 +127,10 @@ def read_population(path: Path) -> KeptPopulation:
             draws = {} if version is None else _values(tree, _DRAWS)
             root = None if version is None or _ROOT not in tree.children else _values(tree, _ROOT)[_ROOT]
     except Exception as error:  # whatever the file libraries raise on bytes that are not theirs
-        reason = f"a file that cannot be read ({type(error).__name__})"
+        refused = why_not_given(error)
+        reason = f"a file that cannot be read ({refused or type(error).__name__})"
         hint = "put a copy of it back, or make the store anew from the fit"
+        hint = hint if refused is None else "it may be whole: try again, as a user who may read it"
         raise SamplingError(Problem(str(path), reason, "the population of a store of twins", hint)) from error
     if version != POPULATION_VERSION:
         got = "another file" if version is None else f"a population of version {version}"

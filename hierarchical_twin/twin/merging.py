@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -83,7 +84,7 @@ def merge_rows(
     """A patient's records with new ones added, and corrected where an identifier is known.
 
     A record without an identifier is the one that has its cells, or had them before it was corrected; so it
-    never corrects. Of records with the same cells, each is met once.
+    never corrects. Of known records with the same cells, each is met once.
 
     Parameters
     ----------
@@ -100,42 +101,37 @@ def merge_rows(
     Raises
     ------
     DataError
-        A record is of another patient, or two of the new ones have one identifier.
+        A record is of another patient; or two of the new ones have one identifier, or the same cells and
+        one of them no identifier.
     """
     places = {str(name): place for place, name in enumerate(frame[RECORD].to_numpy())}
     columns = {name: frame[name].to_numpy(object).tolist() for name in (RECORD, *layout.columns)}
-    first = frame[FIRST].to_numpy(object).tolist() if FIRST in frame else [None] * len(frame)
+    first: list[str | None] = [None] * len(frame)
+    if FIRST in frame:
+        first = frame[FIRST].to_numpy(object).tolist()
     told = {**layout.told, **static, layout.label: patient}
-    known: Mapping[str, Sequence[str]] | None = None
-    added, corrected, repeated, seen = [], [], [], set()
-    for cells in new:
-        row = _completed(cells, layout, told)
-        said, given = _cells(row), as_text(cells.get(RECORD))
-        if given is None and known is None:
-            known = _by_digest(columns, first, told)
-        name = _name_of(_digest(said), known or {}, seen) if given is None else given
-        if name in seen:
-            expected = f"an identifier of its own for each, in a column '{RECORD}'"
-            where = f"record '{name}' of '{patient}'"
-            raise DataError(Problem(where, "the same twice among the new records", expected))
-        seen.add(name)
+    rows = [_completed(cells, layout, told) for cells in new]
+    said, given = [_digest(row) for row in rows], [as_text(cells.get(RECORD)) for cells in new]
+    known = _by_digest(columns, first, told) if None in given else {}
+    added, corrected, repeated = [], [], []
+    for name, own, row, digest in zip(_names(said, given, known, patient), given, rows, said, strict=True):
         place = places.get(name)
-        before = None if place is None else _cells(_filled(_row(columns, place), told))
+        before = None if place is None else _digest(_filled(_row(columns, place), told))
         if place is None:
             added.append(name)
             first.append(None)
             for column, values in columns.items():
                 values.append(name if column == RECORD else row[column])
-        elif given is None or said == before:
+        elif own is None or digest == before:
             repeated.append(name)
         else:
             corrected.append(name)
-            first[place] = first[place] or _digest(before)
+            first[place] = first[place] or before
             for column in layout.columns:
                 columns[column][place] = row[column]
-    if any(first):
-        columns[FIRST] = first
     merged = pd.DataFrame({name: as_objects(values) for name, values in columns.items()})
+    if any(first):
+        merged[FIRST] = as_objects(first)
     return Merged(merged, tuple(added), tuple(corrected), tuple(repeated))
 
 
@@ -149,21 +145,38 @@ def as_objects(values: Sequence[Any]) -> np.ndarray:
 def _by_digest(
     columns: Mapping[str, list[Any]], first: Sequence[str | None], told: Mapping[str, Any]
 ) -> dict[str, list[str]]:
-    """Names of the records by what they say and, after those, by what they said at first."""
+    """Names of the known records by what they say and, after those, by what they said at first."""
     found: dict[str, list[str]] = {}
     names = [str(name) for name in columns[RECORD]]
     for place, name in enumerate(names):
-        found.setdefault(_digest(_cells(_filled(_row(columns, place), told))), []).append(name)
+        found.setdefault(_digest(_filled(_row(columns, place), told)), []).append(name)
     for name, digest in zip(names, first, strict=True):
         if digest is not None:
             found.setdefault(digest, []).append(name)
     return found
 
 
-def _name_of(digest: str, known: Mapping[str, Sequence[str]], seen: set[str]) -> str:
-    """The first of the records with these cells that is not met yet; the last of them if all are."""
-    names = known.get(digest, [digest])
-    return next((name for name in names if name not in seen), names[-1])
+def _names(
+    said: Sequence[str], given: Sequence[str | None], known: Mapping[str, Sequence[str]], patient: str
+) -> list[str]:
+    """Each new record's identifier: the one given, or the known record's with its cells, or its digest."""
+    taken = {name for name in given if name is not None}
+    left = {digest: [name for name in known.get(digest, ()) if name not in taken] for digest in said}
+    names, twice = [], {name for name, count in Counter(given).items() if name is not None and count > 1}
+    cells = Counter(said)
+    for digest, name in zip(said, given, strict=True):
+        if name is not None:
+            names.append(name)
+        elif left[digest]:
+            names.append(left[digest].pop(0))
+        else:
+            names.append(known.get(digest, [digest])[-1])
+            twice |= {names[-1]} if digest in known or cells[digest] > 1 else set()
+    if twice:
+        got, expected = "the same twice", f"an identifier of its own for each, in a column '{RECORD}'"
+        where = (f"record '{name}' of '{patient}'" for name in sorted(twice))
+        raise DataError([Problem(one, f"{got} among the new records", expected) for one in where])
+    return names
 
 
 def _completed(cells: Mapping[str, Any], layout: Layout, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,8 +202,8 @@ def _row(columns: Mapping[str, list[Any]], place: int) -> dict[str, Any]:
     return {name: values[place] for name, values in columns.items()}
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What a record says, in a form in which 3, 3.0 and '3' are one."""
+def _digest(row: Mapping[str, Any]) -> str:
+    """Of what a record says, in a form in which 3, 3.0 and '3' are one."""
     said = []
     for name, cell in row.items():
         text = as_text(cell)
@@ -198,8 +211,4 @@ def _cells(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
             continue
         number = as_number(text)
         said.append((name, text if number is None else repr(number)))
-    return tuple(sorted(said))
-
-
-def _digest(said: tuple[tuple[str, str], ...]) -> str:
-    return sha256(repr(said).encode()).hexdigest()[:12]
+    return sha256(repr(tuple(sorted(said))).encode()).hexdigest()[:12]

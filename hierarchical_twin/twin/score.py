@@ -21,13 +21,13 @@ from hierarchical_twin.analysis.scoring import (
     Scores,
     score_rows,
 )
-from hierarchical_twin.cohort.columns import is_filled, read_words
+from hierarchical_twin.cohort.columns import is_filled
 from hierarchical_twin.cohort.inputs import coordinate_of
 from hierarchical_twin.cohort.needs import needs_of
 from hierarchical_twin.cohort.table import open_table
 from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.errors import DataError, Problem
-from hierarchical_twin.graph.evaluate import draw_measurements, wander
+from hierarchical_twin.graph.evaluate import draw_on_path
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.cache import compilation_cache
 from hierarchical_twin.inference.device import choose_place, float64_on
@@ -37,11 +37,12 @@ from hierarchical_twin.inference.no_pooling import WIDENED
 from hierarchical_twin.spec import parse_spec
 from hierarchical_twin.spec.schema import Spec
 from hierarchical_twin.twin.padding import one_patient, pad
-from hierarchical_twin.twin.particles import Particles, values_of
+from hierarchical_twin.twin.particles import Particles, over_particles
 from hierarchical_twin.twin.records import (
     RECORD,
     as_frame,
     empty_records,
+    labels_of,
     merge,
     read_records,
     static_columns,
@@ -69,8 +70,9 @@ def score_forecasts(
     Every patient of the table is new to the fit. After the first `k` of their records in order of time
     (of the table, where the mechanism has no time) the others are forecast under the doses and inputs that
     were given, by three methods: the patient's twin; the population alone, which knows none of the records;
-    and no pooling, for which the population's spread is ten times wider, so that almost only the patient's
-    own records speak. All three keep what the population says of residual error.
+    and no pooling, for which the spread between patients is ten times wider, so that almost only the
+    patient's own records speak. All three keep what the population says of residual error and of levels
+    above the patient.
 
     Parameters
     ----------
@@ -94,8 +96,8 @@ def score_forecasts(
     Raises
     ------
     DataError
-        A cell cannot be read, a patient is of the fit, no patient has more records than the least of `ks`,
-        or `ks` or `horizons` are not numbers in order.
+        A cell cannot be read, a row names nobody or a patient of the fit, no patient has more records than
+        the least of `ks`, or `ks` or `horizons` are not numbers in order.
     SamplingError
         As `start_twin` and `update`; also an unknown `prob`.
 
@@ -222,15 +224,11 @@ def _checked_horizons(horizons: Sequence[float] | None, spec: Spec) -> tuple[flo
 
 
 def _by_patient(table: pd.DataFrame, spec: Spec) -> dict[str, pd.DataFrame]:
-    label = spec.patient.column
-    if label not in table:
-        got = f"the columns {', '.join(map(str, table.columns))}"
-        raise DataError(Problem("records", got, f"'{label}' among them", "it says whose each record is"))
-    words = read_words(table[label])
+    labels = labels_of(table, spec)
     frame = as_frame(table, spec).astype(object)
     frame[RECORD] = [f"row {number}" for number in range(1, len(frame) + 1)]
-    frame[label] = words.to_numpy()
-    return {str(name): part for name, part in frame.groupby(words.to_numpy(), sort=False)}
+    frame[spec.patient.column] = labels
+    return {str(name): part for name, part in frame.groupby(labels, sort=False)}
 
 
 def _started(
@@ -251,8 +249,7 @@ def _read(frames: Mapping[str, pd.DataFrame], twins: Sequence[Twin]) -> _Told:
     statics = {twin.patient: twin.static for twin in twins}
     empty = empty_records(model.spec)
     merged = {
-        label: merge(empty, as_frame(frame, model.spec), model.spec, label, statics[label]).frame
-        for label, frame in frames.items()
+        label: merge(empty, frame, model.spec, label, statics[label]).frame for label, frame in frames.items()
     }
     read = read_records(merged, statics, model.spec, model.cohort)
     padded = pad(read.cohort)
@@ -268,7 +265,10 @@ def _read(frames: Mapping[str, pd.DataFrame], twins: Sequence[Twin]) -> _Told:
 
 
 def _widened(twins: Sequence[Twin]) -> list[Twin]:
-    """The same twins under a population so wide that it hardly pulls; none where nobody differs."""
+    """The same twins under a population so wide that it hardly pulls; none where nobody differs.
+
+    Their parameters are not known before their first update.
+    """
     if not twins[0].particles.effects.shape[1]:
         return []
     population = twins[0].population
@@ -278,6 +278,7 @@ def _widened(twins: Sequence[Twin]) -> list[Twin]:
             twin,
             population=wide,
             particles=twin.particles._replace(effects=WIDENED * twin.particles.effects),
+            parameters={},
         )
         for twin in twins
     ]
@@ -309,14 +310,11 @@ def _make_replicate(model: Model) -> Callable[..., dict[str, Array]]:
     """Compile one replicate of each outcome for every particle of a patient."""
 
     def replicate(draws: Arrays, arrays: Arrays, particles: Particles, key: Array) -> dict[str, Array]:
-        def one(draw: Array, effects: Array, outer: Arrays, key: Array) -> dict[str, Array]:
-            population = {name: value[draw] for name, value in draws.items()}
-            own, values = values_of(model, arrays, population, outer, effects)
-            values = wander(own, values, jax.random.fold_in(key, 0), is_free=False)
-            return {name: value[0] for name, value in draw_measurements(own, values, key).items()}
+        def one(own: Model, values: Arrays, key: Array) -> dict[str, Array]:
+            return {name: value[0] for name, value in draw_on_path(own, values, key).items()}
 
         keys = jax.random.split(key, len(particles.draw))
-        return jax.vmap(one)(particles.draw, particles.effects, particles.outer, keys)
+        return over_particles(model, draws, arrays, particles, one, keys)
 
     return jax.jit(replicate)
 

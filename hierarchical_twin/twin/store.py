@@ -4,14 +4,15 @@
     twins/<label>-<hash>.npz a twin with all its history
     lock                     held by the system while a process writes here
 
-Every file appears whole or not at all. Readers take no lock.
+Every file appears whole or not at all; of twins that are saved together, none does before all are written.
+Readers take no lock.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -24,15 +25,22 @@ import pandas as pd
 
 from hierarchical_twin.analysis.files import written_whole
 from hierarchical_twin.analysis.intervals import DEFAULT_PROB
-from hierarchical_twin.cohort.columns import read_words
 from hierarchical_twin.errors import DataError, Problem, SamplingError, TwinError, nearest
 from hierarchical_twin.inference.fit import Fit
-from hierarchical_twin.twin.folder import file_name, make_folder, one_writer, sweep, whole_files
+from hierarchical_twin.twin.folder import (
+    file_name,
+    make_folder,
+    names_to_disk,
+    one_writer,
+    sweep,
+    whole_files,
+)
 from hierarchical_twin.twin.history import history_of
 from hierarchical_twin.twin.kept import (
     Header,
     Kept,
     header_of,
+    read_all,
     read_header,
     read_twin,
     why_not_after,
@@ -45,6 +53,7 @@ from hierarchical_twin.twin.kept_population import (
     write_population,
 )
 from hierarchical_twin.twin.population import Population
+from hierarchical_twin.twin.records import labels_of
 from hierarchical_twin.twin.twin import Twin
 from hierarchical_twin.twin.update import update_many
 
@@ -88,16 +97,18 @@ class TwinStore:
         Raises
         ------
         SamplingError
-            The folder is the store of another fit, or cannot be made; or the fit does not keep its table.
+            The folder is the store of another fit, or the fit does not keep its table.
         TwinError
-            The folder cannot be written to.
+            The folder cannot be made or written to.
         """
         path = Path(folder)
         population = population_of_fit(fit)
         make_folder(path / _TWINS)
         with one_writer(path):
+            sweep(path)
             if not (path / _POPULATION).exists():
                 write_population(fit, population, path / _POPULATION)
+                names_to_disk(path)
         store = cls(path)
         if not store._kept.is_same(population):
             hint = "make another store for this fit"
@@ -110,7 +121,10 @@ class TwinStore:
         return self._path(twin.patient)
 
     def save_many(self, twins: Sequence[Twin], *, overwrite: bool = False) -> None:
-        """Save twins, each whole or not at all; a twin that is stored as it is stays as it is.
+        """Save twins; a twin that is stored as it is stays as it is.
+
+        All are written before the first takes its place: where one cannot be, none is saved. Each file is
+        whole or not there at all; a crash while they take their places leaves some old and some new.
 
         Parameters
         ----------
@@ -123,20 +137,21 @@ class TwinStore:
         ------
         TwinError
             A stored twin is not what the new one was made from: somebody else has saved an update since it
-            was opened. None of `twins` is saved then; open them again and repeat the update. Also where
-            the folder cannot be written to.
+            was opened; open them again and repeat the update. Also where the folder cannot be written to.
         DataError
             A twin is of another fit, or two are of one patient.
         SamplingError
-            A stored file is damaged.
+            A stored file is damaged or cannot be read.
         """
         asked = self._placed(twins)
         with one_writer(self.folder):
             sweep(self.folder / _TWINS)
+            paths = [path for twin, *_ in asked if (path := self._path(twin.patient)).exists()]
+            stored = {} if overwrite else dict(zip(paths, read_all(read_header, paths), strict=True))
             writes, problems = [], []
             for twin, places, header in asked:
                 path = self._path(twin.patient)
-                known = read_header(path) if path.exists() and not overwrite else None
+                known = stored.get(path)
                 if known is not None and known.is_same(header):
                     continue
                 clash = None if known is None else self._clash(known, header, twin)
@@ -144,9 +159,10 @@ class TwinStore:
                 writes.append((twin, places, _stamped(header, known), path))
             if problems:
                 raise _Stale(problems)
-            for twin, places, header, path in writes:
-                with written_whole(path) as partial:
-                    write_twin(twin, places, header, partial)
+            with ExitStack() as together:  # they take their places when it ends
+                for twin, places, header, path in writes:
+                    write_twin(twin, places, header, together.enter_context(written_whole(path)))
+            names_to_disk(self.folder / _TWINS)
 
     def open(self, patient: str) -> Twin:
         """A stored twin: its updates give the same numbers, to the bit, as if it had never been saved.
@@ -156,15 +172,21 @@ class TwinStore:
         DataError
             No twin of this patient is here.
         SamplingError
-            Its file is damaged.
+            Its file is damaged or cannot be read.
         """
         return self.open_many([patient])[0]
 
     def open_many(self, patients: Sequence[str] | None = None) -> list[Twin]:
-        """Stored twins in the order asked for; all for None. Those of one start share their population."""
+        """Stored twins in the order asked for; all for None. Those of one start share their population.
+
+        Raises
+        ------
+        DataError, SamplingError
+            As `open`, of all patients of whom it is true.
+        """
         labels = self.patients() if patients is None else tuple(map(str, patients))
         self._require(labels)
-        found = [read_twin(self._path(label)) for label in labels]
+        found = read_all(read_twin, [self._path(label) for label in labels])
         return [kept.twin(self._population(kept)) for kept in found]
 
     def update(self, records: pd.DataFrame) -> list[Twin]:
@@ -192,15 +214,22 @@ class TwinStore:
             Others go on saving updates of these patients, or the folder cannot be written to. Nothing is
             saved where any of these is raised.
         """
-        labels = _labels_of(records, self._kept.model.spec.patient.column)
+        labels = labels_of(records, self._kept.model.spec)
         for _ in range(_TRIES - 1):
             with suppress(_Stale):
                 return self._update_once(records, labels)
         return self._update_once(records, labels)
 
     def patients(self) -> tuple[str, ...]:
-        """Labels of the patients who have a twin here, sorted."""
-        return tuple(sorted(read_header(path).patient for path in whole_files(self.folder / _TWINS)))
+        """Labels of the patients who have a twin here, sorted.
+
+        Raises
+        ------
+        SamplingError
+            Files are damaged or cannot be read; it names all of them.
+        """
+        headers = read_all(read_header, whole_files(self.folder / _TWINS))
+        return tuple(sorted(header.patient for header in headers))
 
     def history(self, patient: str) -> pd.DataFrame:
         """What each update of a stored twin has done.
@@ -215,7 +244,10 @@ class TwinStore:
         DataError, SamplingError
             As `open`.
         """
-        return history_of(self.open(patient), read_header(self._path(str(patient))).saved)
+        label = str(patient)
+        self._require([label])
+        kept = read_twin(self._path(label))
+        return history_of(kept.twin(self._population(kept)), kept.header.saved)
 
     def table(self, prob: float = DEFAULT_PROB) -> pd.DataFrame:
         """Every stored twin's parameters with equal-tailed credible intervals.
@@ -233,7 +265,7 @@ class TwinStore:
         Raises
         ------
         SamplingError
-            A file is damaged, or `prob` is not between 0 and 1.
+            Files are damaged or cannot be read, or `prob` is not between 0 and 1.
         """
         parts = [
             twin.intervals(prob).assign(
@@ -294,15 +326,16 @@ class TwinStore:
 
     def _require(self, labels: Sequence[str]) -> None:
         lost = [label for label in labels if not self._path(label).is_file()]
-        if lost:
+        if not lost:
+            return
+        known: tuple[str, ...] = ()
+        with suppress(SamplingError):  # what else is wrong here is not what is asked
             known = self.patients()
-            expected = "a patient who has a twin here"
-            raise DataError(
-                [
-                    Problem(str(self.folder), f"'{one}'", expected, nearest(one, known))
-                    for one in lost[:_SHOWN]
-                ]
-            )
+        where, expected = str(self.folder), "a patient who has a twin here"
+        problems = [Problem(where, f"'{one}'", expected, nearest(one, known)) for one in lost[:_SHOWN]]
+        if len(lost) > _SHOWN:
+            problems.append(Problem(where, f"{len(lost) - _SHOWN} more who have none", expected))
+        raise DataError(problems)
 
 
 def _updated(twins: Sequence[Twin], records: pd.DataFrame, labels: np.ndarray) -> dict[str, Twin]:
@@ -322,19 +355,3 @@ def _stamped(header: Header, known: Header | None) -> Header:
     earlier = () if known is None else known.saved
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return replace(header, saved=(*earlier, *(now for _ in header.lineage[len(earlier) :])))
-
-
-def _labels_of(records: pd.DataFrame, column: str) -> np.ndarray:
-    if column not in records:
-        got = f"the columns {', '.join(map(str, records.columns))}"
-        raise DataError(Problem("records", got, f"'{column}' among them", "it says whose each record is"))
-    labels = read_words(records[column]).to_numpy(object)
-    blank = [number for number, label in enumerate(labels, start=1) if label is None]
-    if blank:
-        where = ", ".join(map(str, blank[:_SHOWN])) + (", ..." if len(blank) > _SHOWN else "")
-        raise DataError(
-            Problem(f"records column '{column}'", f"nobody in row {where}", "a patient in each row")
-        )
-    if not len(labels):
-        raise DataError(Problem("records", "a table with no rows", "at least one record"))
-    return labels

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from hierarchical_twin.errors import DataError, Problem, SamplingError, nearest
-from hierarchical_twin.inference.marginal.tails import tail_shapes
 from hierarchical_twin.spec.schema import Spec
 from hierarchical_twin.twin.batches import in_batches, run_advance, run_described
 from hierarchical_twin.twin.merging import Layout, Merged, merge_rows
@@ -159,8 +158,8 @@ def _advanced(twins: list[Twin], merged: Mapping[str, Merged], read: Read) -> di
             lost[place] = Problem(where, got, expected, hint)
             continue
         one, parameters = merged[twin.patient], _ordered(twin, own.parameters)
-        tail = float(tail_shapes(own.log_increments[:, None])[0])
-        step = step_of(one, seen.get(twin.patient, []), own, parameters, tail, population)
+        used = seen.get(twin.patient, [])
+        step = step_of(twin, one, used, own, patient=asked[place], parameters=parameters)
         following[twin.patient] = replace(
             twin,
             records=one.frame,

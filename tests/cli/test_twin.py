@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,18 +83,40 @@ def test_update_prints_intervals_and_what_does_not_fit(stored, tmp_path):
     assert TwinStore(stored).open("n1").revision == 2
 
 
-def test_update_and_show_say_3_where_a_twin_is_not_to_be_trusted(fitted, tmp_path):
+def test_every_command_says_3_where_a_twin_is_not_to_be_trusted(fitted, tmp_path):
     """Sixty particles are never enough."""
     store = tmp_path / "few"
-    words = ("--new", "--patient", "n1", "--particles", 60)
-    assert run("twin", "start", fitted.folder, "--store", store, *words).code == 0
-    said = run("twin", "update", store, records(tmp_path / "a.csv", "n1,0,250"))
+    for label in ("n1", "n2"):
+        words = ("--new", "--patient", label, "--particles", 60)
+        assert run("twin", "start", fitted.folder, "--store", store, *words).code == 0
+    own = ("--patient", "n1")
+    said = [
+        run("twin", "update", store, records(tmp_path / "a.csv", "n1,0,250")),
+        run("twin", "show", store, *own),
+        run("twin", "show", store, *own, "--out", tmp_path / "n1.csv"),
+        run("twin", "forecast", store, *own, "--times", 3),
+        run("twin", "next-sample", store, *own, "--of", "slope", "--candidates", 3),
+    ]
     (step,) = TwinStore(store).open("n1").steps
-    assert said.code == 3 and step.doubts and "90% equal-tailed" in said.out
-    shown = run("twin", "show", store, "--patient", "n1")
-    assert shown.code == 3
-    for doubt in step.doubts:
-        assert f"n1: {doubt}" in said.err and f"n1: {doubt}" in shown.err
+    assert step.doubts and [one.code for one in said] == [3] * 5
+    for one in said:
+        assert "slope" in one.out or " 3 " in one.out or "wrote" in one.out, "it is done all the same"
+        assert [line for line in one.err.splitlines() if line] == [f"n1: {doubt}" for doubt in step.doubts]
+    shown = run("twin", "show", store)
+    assert shown.code == 3 and shown.err == "in doubt: n1\n" and " n2 " in shown.out
+    assert run("twin", "forecast", store, "--patient", "n2", "--times", 3).code == 0
+
+
+def test_a_doubt_of_an_earlier_update_is_still_told(stored, tmp_path):
+    """Some doubts are not mended by a later update that goes well."""
+    run("twin", "update", stored, records(tmp_path / "a.csv", "n1,0,250"))
+    opened = TwinStore(stored)
+    twin = opened.open("n1")
+    doubted = replace(twin.steps[0], doubts=("moves failed",), lasting=("moves failed",))
+    opened.save(replace(twin, steps=(doubted,)), overwrite=True)
+    said = run("twin", "update", stored, records(tmp_path / "b.csv", "n1,1,260"))
+    assert opened.open("n1").revision == 2
+    assert said.code == 3 and "n1: moves failed\n" in said.err
 
 
 def test_show_a_table_of_all(stored, tmp_path):
@@ -209,6 +232,10 @@ def test_start_everybody_and_a_table_of_new_patients(fitted, tmp_path):
         (("show", "{new}"), "no store of twins"),
         (("show", "{store}", "--patient", "N1"), "did you mean 'n1'?"),
         (("show", "{store}", "--out", "all.xlsx"), ".csv"),
+        (("show", "{store}", "--out", "all.html"), "twin show --out: got a page of all twins"),
+        (("show", "{store}", "--until", 9), "twin show --until: got it without a page"),
+        (("show", "{store}", "--patient", "n1", "--until", 9, "--out", "o.csv"), "--until: got it without"),
+        (("show", "{store}", "--patient", "n1", "--plan", "nowhere.csv"), "--plan: got it without a page"),
         (("forecast", "{store}", "--patient", "n1", "--times", "soon"), "--times"),
         (("forecast", "{store}", "--patient", "n1"), "times"),
         (("forecast", "{store}", "--times", "3"), "--patient"),

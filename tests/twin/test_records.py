@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from prediction.dosed import BOLUS, bolus_rows
+from prediction.models import LINE, line_rows
 
 import hierarchical_twin as ht
+from hierarchical_twin.twin.records import empty_records, read_records
 from twin.posited import posited
 
 CASES = Path(__file__).parents[2] / "case_studies"
@@ -27,6 +29,7 @@ def boluses() -> ht.Fit:
     return posited(ht.parse_spec(BOLUS), bolus_rows())
 
 
+FILTERED = BOLUS.replace('sigma: "HalfNormal(0.2)"}', 'sigma: "HalfNormal(0.2)", where: {dvid: 1}}')
 DOSES = [{"hour": 0, "evid": 1, "amount": 100}, {"hour": 4, "evid": 1, "amount": 50}]
 LEVELS = [{"hour": 2, "evid": 0, "y": 0.4}, {"hour": 6, "evid": 0, "y": 0.6}]
 
@@ -58,6 +61,116 @@ def test_a_record_known_by_its_cells_is_found_whatever_their_type(boluses) -> No
     assert len(twin.records) == len(own)
     assert ht.update(twin, own) is twin
     assert ht.update(twin, own.astype(str).replace("nan", "")) is twin
+
+
+def sparse_lines() -> tuple[str, pd.DataFrame]:
+    """Age and site in the first row of each patient only."""
+    rows = line_rows(4)
+    later = rows["id"].duplicated()
+    return LINE, rows.assign(age=rows["age"].mask(later), site=rows["site"].mask(later))
+
+
+def filtered_boluses() -> tuple[str, pd.DataFrame]:
+    """Dose rows that do not say of which outcome they are."""
+    rows = bolus_rows()
+    return FILTERED, rows.assign(dvid=rows["evid"].map({1: ".", 0: "1"}))
+
+
+@pytest.mark.parametrize("made", [sparse_lines, filtered_boluses])
+def test_rows_of_the_fit_with_blank_cells_are_known_when_they_come_again(made) -> None:
+    """Otherwise each measurement and dose counts twice."""
+    spec, rows = made()
+    twin = ht.start_twin(posited(ht.parse_spec(spec), rows), patient=rows["id"].iloc[-1], **SMALL)
+    own = rows[rows["id"] == twin.patient]
+    assert own.isin([None, ".", np.nan]).any().any()
+    assert ht.update(twin, own) is twin
+    named = own.assign(record=twin.records["record"].to_numpy())
+    assert ht.update(twin, named) is twin
+
+
+def test_replicates_of_the_fit_are_known_when_they_come_again() -> None:
+    """Two records with the same cells are two; a third is one too many."""
+    rows = line_rows(4)
+    twice = pd.concat([rows, rows.iloc[:1]]).sort_values("id", kind="stable", ignore_index=True)
+    twin = ht.start_twin(posited(ht.parse_spec(LINE), twice), patient="p0", **SMALL)
+    own = twice[twice["id"] == "p0"]
+    assert len(twin.records) == len(own)
+    assert ht.update(twin, own) is twin
+    assert ht.update(twin, rows.iloc[:1]) is twin
+    half = own.assign(record=["row 1", *[None] * (len(own) - 1)])
+    assert ht.update(twin, half) is ht.update(twin, half.iloc[::-1]) is twin
+    with pytest.raises(ht.DataError, match="of 'p0': got the same twice among the new records"):
+        ht.update(twin, pd.concat([own, rows.iloc[:1]]))
+
+
+CLASHES = [
+    ([{"y": 1.0}, {"y": 1.0}], None),
+    ([{"y": 1.0, "record": "a"}, {"y": 1.0}], None),
+    ([{"y": 0.4}, {"y": 2.0, "record": "k"}], ["k"]),
+    ([{"y": 0.4}, {"y": 0.4, "record": "k"}], ["k"]),
+    ([{"y": 1.0, "record": name} for name in "abab"], ["a", "b"]),
+]
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+@pytest.mark.parametrize(("given", "names"), CLASHES)
+def test_what_could_be_one_new_record_or_two_is_refused_in_either_order(
+    boluses, given, names, is_turned
+) -> None:
+    start = ht.start_twin(boluses, covariates={"slow": 1}, **SMALL)
+    twin = ht.update(start, {**LEVELS[0], "record": "k"})
+    rows = [{**LEVELS[0], **row} for row in given]
+    with pytest.raises(ht.DataError, match="the same twice") as told:
+        ht.update(twin, rows[::-1] if is_turned else rows)
+    if names is not None:
+        assert [one.where for one in told.value.problems] == [f"record '{name}' of 'new'" for name in names]
+
+
+@pytest.mark.parametrize("name", ["of the fit", "of a person", "of the cells"])
+def test_a_corrected_record_is_known_when_its_first_cells_come_again(boluses, name) -> None:
+    """A table that still has the wrong value puts it neither back nor beside the right one."""
+    if name == "of the fit":
+        twin, own = ht.start_twin(boluses, patient="b1", **SMALL), bolus_rows().query("id == 'b1'")
+    else:
+        own = pd.DataFrame(DOSES + LEVELS)
+        given = own.assign(record=list("abcd")) if name == "of a person" else own
+        twin = ht.update(ht.start_twin(boluses, covariates={"slow": 1}, **SMALL), given)
+    number = int(np.flatnonzero(own["y"].notna())[0])
+    right = {**own.iloc[number].dropna().to_dict(), "record": twin.records["record"][number]}
+    for value in (0.9, 0.8):
+        twin = ht.update(twin, {**right, "y": value})
+        assert twin.steps[-1].corrected == (right["record"],)
+    assert ht.update(twin, own) is twin
+    more = ht.update(twin, pd.concat([own, pd.DataFrame([{"hour": 20.0, "evid": 0, "y": 0.1}])]))
+    assert more.records["y"][number] == 0.8 and len(more.records) == len(own) + 1
+    assert ht.update(more, own) is more
+
+
+@pytest.mark.parametrize("is_trough", [True, False])
+def test_at_one_time_the_order_of_arrival_decides(boluses, is_trough) -> None:
+    """A sample that comes before its dose is a trough for good; a time just after the dose makes it a peak."""
+    start = ht.start_twin(boluses, covariates={"slow": 1}, **SMALL)
+    sample = {"record": "s", "hour": 4, "evid": 0, "y": 0.4}
+    rows = (sample, DOSES[1]) if is_trough else (DOSES[1], sample)
+    one_by_one = start
+    for row in rows:
+        one_by_one = ht.update(one_by_one, row)
+    together = ht.update(start, rows)
+    for twin in (one_by_one, together):
+        at = twin.arrays["time"][0, np.flatnonzero(twin.arrays["mask_active"][0])[0]]
+        assert at < 4 if is_trough else at == 4
+    peak = ht.update(one_by_one, {**sample, "hour": 4.001})
+    at = peak.arrays["time"][0, np.flatnonzero(peak.arrays["mask_active"][0])[0]]
+    assert at == 4.001
+
+
+def test_what_is_not_known_of_a_patient_is_told_of_all(boluses) -> None:
+    model = ht.start_twin(boluses, covariates={"slow": 1}, **SMALL).population.model
+    frames = dict.fromkeys("xyz", empty_records(model.spec))
+    with pytest.raises(ht.DataError) as told:
+        read_records(frames, {"x": {}, "y": {"slow": 1}, "z": {}}, model.spec, model.cohort)
+    assert [problem.where for problem in told.value.problems] == ["records of 'x'", "records of 'z'"]
+    assert all("slow" in problem.got for problem in told.value.problems)
 
 
 def test_two_outcomes_need_not_both_be_measured() -> None:

@@ -8,7 +8,8 @@ import pytest
 from prediction.models import LINE, line_rows
 
 import hierarchical_twin as ht
-from twin.made import differences, made_fit, sleep_rows
+from twin.lines import differences, sleep_rows
+from twin.posited import made_fit
 
 DRAWS = 400
 SITES = (2.0, -1.0, 0.5)
@@ -143,3 +144,19 @@ def test_without_effects_a_twin_learns_which_draws_hold() -> None:
 def test_what_cannot_be_started_is_refused(lines_at_sites, words, message) -> None:
     with pytest.raises(ht.DataError, match=message):
         ht.start_twin(lines_at_sites, **words)
+
+
+def test_patients_of_the_fit_and_new_ones_are_not_started_together(lines_at_sites) -> None:
+    """Neither would be ignored in silence."""
+    rows = pd.DataFrame({"id": ["x"], "age": [50], "site": ["s0"]})
+    with pytest.raises(ht.DataError, match="patients beside rows; expected one of them"):
+        ht.start_twins(lines_at_sites, patients=["p3"], rows=rows)
+
+
+@pytest.mark.parametrize("column", ["record", "first_cells"])
+def test_a_column_that_twins_use_themselves_is_refused(column) -> None:
+    spec = ht.parse_spec(NO_EFFECTS.replace("column: y", f"column: {column}"))
+    table = pd.DataFrame({"id": ["a", "b"], "t": [0.0, 1.0], column: [0.2, -0.3]})
+    fit = made_fit(spec, table, {"intercept_typical": np.zeros(20), "sigma_y": np.ones(20)})
+    with pytest.raises(ht.DataError, match=f"a column '{column}'"):
+        ht.start_twins(fit)

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import norm
 
 import hierarchical_twin as ht
-from twin.made import differences, lines, made_fit, records, sleep_fit, sleep_rows
+from twin.lines import differences, lines, records, sleep_fit, sleep_rows
+from twin.posited import made_fit
 
 DAYS = np.array([0.0, 2.0, 5.0, 7.0, 9.0])
 VALUES = np.array([231.0, 262.0, 270.0, 330.0, 318.0])
@@ -251,6 +252,43 @@ def test_records_that_cannot_be_read_are_refused(followed, given, message) -> No
 def test_records_that_nothing_explains_are_refused(followed) -> None:
     with pytest.raises(ht.SamplingError, match="that no particle can explain"):
         ht.update(followed[0], {"time_d": 1.0, "reaction_ms": 1e200})
+
+
+def three_new(fit: ht.Fit) -> list[ht.Twin]:
+    return [ht.start_twin(fit, patient=label, covariates={}, particles=500) for label in "abc"]
+
+
+def test_all_patients_whose_records_nothing_explains_are_told(sleepers) -> None:
+    far, near = {"time_d": 1.0, "reaction_ms": 1e200}, {"time_d": 1.0, "reaction_ms": 260.0}
+    with pytest.raises(ht.SamplingError) as told:
+        ht.update_many(three_new(sleepers), {"c": far, "b": near, "a": [far, near]})
+    assert [problem.where for problem in told.value.problems] == ["update of 'c'", "update of 'a'"]
+
+
+TWICE = [{"record": "r", "time_d": 1, "reaction_ms": 260}] * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({"a": {"time": 1}, "b": {"time_d": 1}, "c": []}, ["records of 'a'", "records of 'c'"]),
+        ({"a": TWICE, "b": TWICE[0], "c": TWICE}, ["record 'r' of 'a'", "record 'r' of 'c'"]),
+        (
+            {"a": {"id": "b", "time_d": 1}, "b": {"time_d": 1}, "c": {"id": "a", "time_d": 1}},
+            ["records of 'a', column 'id'", "records of 'c', column 'id'"],
+        ),
+        (
+            {"a": TWICE[0], "b": {"record": "s", "time_d": 1, "reaction_ms": "much"}},
+            ["records 's' of 'b', column 'reaction_ms'"],
+        ),
+        (pd.DataFrame({"id": ["a", "", None], "time_d": 1, "reaction_ms": 2}), ["records column 'id'"]),
+        (pd.DataFrame({"id": ["x", "a", "y"], "time_d": 1, "reaction_ms": 2}), ["records"] * 2),
+    ],
+)
+def test_all_records_that_cannot_be_read_are_told_and_whose_they_are(sleepers, given, where) -> None:
+    with pytest.raises(ht.DataError) as told:
+        ht.update_many(three_new(sleepers), given)
+    assert [problem.where for problem in told.value.problems] == where
 
 
 def test_records_of_nobody_are_refused(followed) -> None:
