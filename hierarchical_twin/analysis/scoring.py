@@ -38,8 +38,7 @@ class Scores:
         ``outcome, time, ahead`` (time since the last known record; since the first one where k is 0),
         ``value, censored`` (0 measured, 1 below the value, -1 above it), ``median, lower, upper`` of the
         forecast, ``crps`` (in the outcome's unit, or of logarithms), ``pit``, ``is_covered`` (1, 0) and
-        ``is_trustworthy``
-        (whether the twin had no doubts). CRPS and coverage are NaN where censored.
+        ``is_trustworthy`` (whether the twin had no doubts). CRPS and coverage are NaN where censored.
     prob : float
         Probability inside the intervals.
     horizons : tuple of float

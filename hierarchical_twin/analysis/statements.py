@@ -18,9 +18,10 @@ from hierarchical_twin.errors import Problem, SamplingError
 
 GRAMMAR = "[measured] NAME < NUMBER [unit] [at TIME [unit]], with one of <, <=, >, >="
 _RELATION = re.compile(r"<=|>=|<|>|≤|≥")
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+"""The regular expression of a number as it is written."""
 _LEFT = re.compile(r"(?P<measured>measured\s+)?(?P<name>[^\W\d]\w*)")
-_VALUE = re.compile(rf"(?P<number>{_NUMBER})\s*(?P<unit>[^\d.].*)?")
+_VALUE = re.compile(rf"(?P<number>{NUMBER})\s*(?P<unit>[^\d.].*)?")
 _PLAIN = {"≤": "<=", "≥": ">="}
 
 
@@ -166,11 +167,26 @@ def count_true(shares: np.ndarray, prob: float) -> Chance:
     with np.errstate(invalid="ignore", divide="ignore"):
         size = probability * (1 - probability) / quality.mcse**2
     size = np.where(np.isfinite(size) & (size > 0), size, float(total))
+    lower, upper = share_limits(probability, size, prob)
+    return Chance(probability, lower, upper, size)
+
+
+def share_limits(share: np.ndarray, size: float | np.ndarray, prob: float) -> tuple[np.ndarray, np.ndarray]:
+    """Limits of the Monte Carlo error of shares: Jeffreys' interval of a binomial, which holds the share.
+
+    Parameters
+    ----------
+    share : ndarray
+    size : float or ndarray
+        Of the binomial, as independent draws.
+    prob : float
+        Probability inside the limits.
+    """
     tail = (1 - prob) / 2
-    true, false = probability * size, (1 - probability) * size
-    lower = np.where(probability > 0, beta.ppf(tail, true + 0.5, false + 0.5), 0.0)
-    upper = np.where(probability < 1, beta.ppf(1 - tail, true + 0.5, false + 0.5), 1.0)
-    return Chance(probability, np.fmin(lower, probability), np.fmax(upper, probability), size)
+    true, false = share * size + 0.5, (1 - share) * size + 0.5
+    lower = np.where(share > 0, beta.ppf(tail, true, false), 0.0)
+    upper = np.where(share < 1, beta.ppf(1 - tail, true, false), 1.0)
+    return np.fmin(lower, share), np.fmax(upper, share)
 
 
 def along_chains(values: np.ndarray, chains: int) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""Means, SDs and quantiles of weighted draws, in plain NumPy."""
+"""Means, SDs and quantiles of weighted draws, in plain NumPy.
+
+A draw of weight 0 is as if it were not there, whatever its value is.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,16 @@ def weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     weights : ndarray, shape [draw]
         Not negative, with a positive sum.
     """
-    return np.tensordot(weights / weights.sum(), values, axes=1)
+    values, share = counting(values, weights)
+    return np.tensordot(share, values, axes=1)
 
 
 def weighted_sd(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """SD over the first axis, as in `weighted_mean`."""
-    apart = values - weighted_mean(values, weights)
-    return np.sqrt(weighted_mean(apart**2, weights))
+    """SD over the first axis, as in `weighted_mean`; not a number where a draw is infinite."""
+    values, share = counting(values, weights)
+    with np.errstate(invalid="ignore"):
+        apart = values - np.tensordot(share, values, axes=1)
+    return np.sqrt(np.tensordot(share, apart**2, axes=1))
 
 
 def weighted_quantiles(values: np.ndarray, weights: np.ndarray, probs: tuple[float, ...]) -> np.ndarray:
@@ -39,15 +45,24 @@ def weighted_quantiles(values: np.ndarray, weights: np.ndarray, probs: tuple[flo
     -------
     ndarray, shape [prob, ...]
     """
+    values, share = counting(values, weights)
     flat = values.reshape(len(values), -1)
     order = np.argsort(flat, axis=0)
-    share = (weights / weights.sum())[order]
+    share = share[order]
     middle = np.cumsum(share, axis=0) - share / 2
     ordered = np.take_along_axis(flat, order, axis=0)
     found = np.stack(
         [np.interp(probs, middle[:, at], ordered[:, at]) for at in range(flat.shape[1])], axis=-1
     )
     return found.reshape(len(probs), *values.shape[1:])
+
+
+def counting(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Draws that have a weight, and their shares of it ``[draw]``; 0 times a value that is none would be none."""
+    counts = weights > 0
+    if not counts.all():
+        values, weights = values[counts], weights[counts]
+    return values, weights / weights.sum()
 
 
 def effective_size(weights: np.ndarray) -> float:
@@ -80,8 +95,9 @@ def monte_carlo_errors(
     ndarray, shape [2, quantity]
         Of the lower and the upper ends.
     """
-    share = weights / weights.sum()
     count = int(blocks.max()) + 1
+    blocks, _ = counting(blocks, weights)
+    values, share = counting(values, weights)
     sums = np.zeros((count, len(share)))
     sums[blocks, np.arange(len(share))] = share
 
@@ -91,7 +107,7 @@ def monte_carlo_errors(
 
     tail = (1 - prob) / 2
     probs = tuple(at + step for at in (tail, 1 - tail) for step in (0.0, -0.6 * tail, 0.6 * tail))
-    found = weighted_quantiles(values, weights, probs)
+    found = weighted_quantiles(values, share, probs)
     # An end is as uncertain as the share below it, over the density there.
     ends = [error(values < found[at]) * (found[at + 2] - found[at + 1]) / (1.2 * tail) for at in (0, 3)]
     return error(values), np.stack(ends)

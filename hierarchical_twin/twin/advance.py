@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from hierarchical_twin.graph.model import Model
+from hierarchical_twin.twin.cumulative import predictive_below
 from hierarchical_twin.twin.moves import (
     INDEPENDENT,
     REFRESH,
@@ -32,14 +33,7 @@ from hierarchical_twin.twin.moves import (
     scores_of,
     tempered,
 )
-from hierarchical_twin.twin.particles import (
-    Array,
-    Particles,
-    centers,
-    effective,
-    parameters_of,
-    predictive_below,
-)
+from hierarchical_twin.twin.particles import Array, Particles, centers, effective, parameters_of
 
 _LEAST_SHARE = 0.5
 """Effective particles that each stage of tempering leaves."""
@@ -60,10 +54,11 @@ class Advanced(NamedTuple):
         The patient's parameters and derived quantities.
     below : mapping of outcome to Array, shape [time]
         Predictive probability, before the update, of a value below the one measured; half of a tie.
-    log_increments : Array, shape [particle]
-        Log weights that one step without tempering would have given.
+    log_untempered : Array, shape [particle]
+        Log weights that one step without tempering would have given, not normalized; minus infinity where
+        the records are impossible.
     log_evidence : Array
-        Log predictive density of what is new.
+        Log ratio of the densities of all records after and before: the predictive density of what was added.
     progress : Array
         Share of the new data that was let in: 1 unless there were too many stages.
     stages, acceptance : Array
@@ -73,7 +68,7 @@ class Advanced(NamedTuple):
     particles: Particles
     parameters: Mapping[str, Array]
     below: Mapping[str, Array]
-    log_increments: Array
+    log_untempered: Array
     log_evidence: Array
     progress: Array
     stages: Array
@@ -115,13 +110,12 @@ def make_advance(model: Model) -> Callable[[Shared, Patient], Advanced]:
 
 def _advance_one(model: Model, shared: Shared, patient: Patient) -> Advanced:
     particles = patient.particles
-    own_key, replicate_key = jax.random.split(patient.key)
-    below = predictive_below(model, shared.draws, patient.after, particles, replicate_key)
+    below = predictive_below(model, shared.draws, patient.after, particles)
     scores = scores_of(model, shared, patient, particles, jnp.zeros(()))
     # Impossible at the end is impossible from the first step on.
     is_possible = jnp.isfinite(scores.after) & jnp.isfinite(scores.before)
     weights = jnp.where(is_possible, particles.log_weights, -jnp.inf)
-    increments = jnp.where(is_possible, weights + scores.after - scores.before, -jnp.inf)
+    untempered = jnp.where(is_possible, weights + scores.after - scores.before, -jnp.inf)
     lost = jax.nn.logsumexp(weights)
     center = centers(model, shared.draws, patient.after, particles)
     outer = [
@@ -132,7 +126,7 @@ def _advance_one(model: Model, shared: Shared, patient: Patient) -> Advanced:
         Walk(particles.draw, jnp.concatenate([particles.effects + center, *outer], axis=1)),
         Scores(scores.prior, *(jnp.where(is_possible, value, 0.0) for value in scores[1:])),
         weights - lost,
-        own_key,
+        patient.key,
         lost,
         jnp.zeros((), int),
         jnp.zeros(()),
@@ -159,7 +153,7 @@ def _advance_one(model: Model, shared: Shared, patient: Patient) -> Advanced:
     parameters = parameters_of(model, shared.draws, patient.after, kept)
     acceptance = end.accepted / jnp.maximum(end.stages, 1)
     return Advanced(
-        kept, parameters, below, increments, end.log_evidence, end.progress, end.stages, acceptance
+        kept, parameters, below, untempered, end.log_evidence, end.progress, end.stages, acceptance
     )
 
 

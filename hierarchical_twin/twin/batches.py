@@ -53,12 +53,15 @@ def in_batches(population: Population, run: Run, asked: Sequence[Any]) -> Iterat
     for shapes, members in groups.items():
         together = min(_TOGETHER, 1 << (len(members) - 1).bit_length())
         signature = (run.__name__, together, shapes)
-        # Switching the cache on takes as long as an update: only where something is to be compiled. Batches
-        # run one after the other: XLA uses the cores itself, and threads beside its own slowed it fivefold.
-        with nullcontext() if signature in population.compiled else compilation_cache():
-            for start in range(0, len(members), together):
-                yield from _run_batch(population, run, asked, (members[start : start + together], together))
-                population.compiled.add(signature)
+        # Batches run one after the other: XLA uses the cores itself, and threads beside its own slowed it
+        # fivefold.
+        for start in range(0, len(members), together):
+            batch = (members[start : start + together], together)
+            # Switching the cache on takes as long as an update: only where something is to be compiled.
+            with nullcontext() if signature in population.compiled else compilation_cache():
+                found = _run_batch(population, run, asked, batch)
+            population.compiled.add(signature)
+            yield from found
 
 
 def _run_batch(

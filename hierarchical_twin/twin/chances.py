@@ -1,45 +1,27 @@
-"""Monte Carlo limits of probabilities that weighted particles give."""
+"""Chances that weighted particles give, no better known than the particles they come from."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import beta
 
 from hierarchical_twin.analysis.intervals import DEFAULT_PROB
-from hierarchical_twin.analysis.statements import Chance
-from hierarchical_twin.analysis.weighted import effective_size
+from hierarchical_twin.analysis.statements import Chance, share_limits
 from hierarchical_twin.twin.twin import Twin
 
 
-def size_of(twin: Twin) -> float:
-    """How many independent draws would know as much as a twin's particles do.
-
-    Without effects of the patient's own, particles of one draw of the population are one.
-    """
-    if twin.particles.effects.shape[1]:
-        return twin.effective
-    return effective_size(np.bincount(twin.particles.draw, twin.weights))
-
-
-def share_limits(share: np.ndarray, size: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Limits of the Monte Carlo error of shares, with probability 0.9: Jeffreys' interval of a binomial.
+def limited(chance: Chance, twin: Twin, is_population: bool | np.ndarray = False) -> Chance:
+    """A chance that resampled draws give, with the Monte Carlo error of the particles they come from.
 
     Parameters
     ----------
-    share : ndarray
-    size : float or ndarray
-        Of the binomial, as independent draws.
+    chance : Chance
+    twin : Twin
+    is_population : bool or ndarray of bool, shape [element]
+        Whether it is of the population and not of the patient: particles that share a draw are then one.
     """
-    tail = (1 - DEFAULT_PROB) / 2
-    true, false = share * size + 0.5, (1 - share) * size + 0.5
-    lower = np.where(share > 0, np.minimum(beta.ppf(tail, true, false), share), 0.0)
-    return lower, np.where(share < 1, np.maximum(beta.ppf(1 - tail, true, false), share), 1.0)
-
-
-def limited(chance: Chance, twin: Twin) -> Chance:
-    """A chance that resampled draws give, no better known than by the particles they come from."""
-    size = np.minimum(chance.ess, size_of(twin))
-    lower, upper = share_limits(chance.probability, size)
+    known = np.where(is_population, twin.effective_population, twin.effective)
+    size = np.minimum(chance.ess, known)
+    lower, upper = share_limits(chance.probability, size, DEFAULT_PROB)
     return replace(chance, lower=lower, upper=upper, ess=size)

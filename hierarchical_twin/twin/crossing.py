@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from hierarchical_twin.analysis.intervals import DEFAULT_PROB
-from hierarchical_twin.analysis.statements import Statement, read_statement
+from hierarchical_twin.analysis.statements import Statement, read_statement, share_limits
+from hierarchical_twin.cohort.arrays import TROUGH_SHIFT
 from hierarchical_twin.errors import DataError, Problem, SamplingError
 from hierarchical_twin.spec.conversion import unit_factor
 from hierarchical_twin.spec.schema import Spec
-from hierarchical_twin.twin.chances import share_limits, size_of
 from hierarchical_twin.twin.course import Plan, follow, lay_track, unit_along, values_along
 from hierarchical_twin.twin.states import record_times
 from hierarchical_twin.twin.twin import Twin
@@ -59,7 +59,7 @@ class Crossing:
         order = np.argsort(self.first)
         ends = np.concatenate([[0.0], np.cumsum(self.weights[order])])
         share = np.clip(ends[np.searchsorted(self.first[order], self.times, side="right")], 0.0, 1.0)
-        lower, upper = share_limits(share, self.size)
+        lower, upper = share_limits(share, self.size, DEFAULT_PROB)
         told = {"time": self.times, "probability": share, "lower": lower, "upper": upper}
         return pd.DataFrame(told).assign(prob=DEFAULT_PROB)
 
@@ -99,7 +99,7 @@ def crossing(
         As in `forecast`.
     steps : int
         Equal steps of the time that is looked at; between two of them values are taken as linear. Times of
-        doses are looked at too.
+        doses are looked at too, and what a dose makes true at once is first true at its time.
 
     Returns
     -------
@@ -118,16 +118,16 @@ def crossing(
     start = float(max(times[np.isfinite(times)], default=0.0)) if since is None else since
     grid = _grid(start, until, steps)
     track = lay_track(twin, grid, plan=plan, scenario=scenario)
-    doses = track.arrays.get("dose_time", np.zeros((1, 0)))[0]
-    inside = np.unique(doses[(doses > start) & (doses < until) & (_amounts(track.arrays) > 0)])
-    if inside.size:
-        grid = np.union1d(grid, inside)
+    jumps = _doses(track.arrays, grid)
+    if jumps.size:
+        grid = np.unique(np.concatenate([grid, jumps, _ahead(jumps)]))
         track = lay_track(twin, grid, plan=plan, scenario=scenario)
     values = values_along(follow(track, twin.particles), settled.name)
     kept = twin.weights > 0
     assert spec.time is not None  # record_times has looked
-    first = _first(settled, grid, values[kept])
-    return Crossing(settled.text, spec.time.unit, grid, first, twin.weights[kept], size_of(twin))
+    first = _first(settled, grid, values[kept], np.isin(grid, jumps))
+    shown = grid[~np.isin(grid, _ahead(jumps))]
+    return Crossing(settled.text, spec.time.unit, shown, first, twin.weights[kept], twin.effective)
 
 
 def _settled(spec: Spec, text: str) -> Statement:
@@ -154,18 +154,27 @@ def _grid(start: float, until: float, steps: int) -> np.ndarray:
     return np.linspace(low, high, count + 1)
 
 
-def _amounts(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    return arrays.get("dose_amount", np.zeros((1, 0)))[0]
+def _doses(arrays: Mapping[str, np.ndarray], grid: np.ndarray) -> np.ndarray:
+    """Times of doses along a grid, without its start."""
+    if "dose_time" not in arrays:
+        return np.zeros(0)
+    times, amounts = arrays["dose_time"][0], arrays["dose_amount"][0]
+    return np.unique(times[(_ahead(times) > grid[0]) & (times <= grid[-1]) & (amounts > 0)])
 
 
-def _first(statement: Statement, grid: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """When a statement is first true of each row of values ``[particle, time]``."""
+def _ahead(doses: np.ndarray) -> np.ndarray:
+    """Times at which doses have not been given yet: troughs."""
+    return doses - TROUGH_SHIFT * np.maximum(1.0, np.abs(doses))
+
+
+def _first(statement: Statement, grid: np.ndarray, values: np.ndarray, is_jump: np.ndarray) -> np.ndarray:
+    """When a statement is first true of each row of values ``[particle, time]``; some times are jumps."""
     holds = statement.holds(values)
     at = np.argmax(holds, axis=1)
     before, own = np.maximum(at - 1, 0), np.arange(len(values))
     low, high = values[own, before], values[own, at]
     with np.errstate(invalid="ignore", divide="ignore"):
         share = (statement.number - low) / (high - low)
-    share = np.where(np.isfinite(share), np.clip(share, 0.0, 1.0), 1.0)
+    share = np.where(np.isfinite(share) & ~is_jump[at], np.clip(share, 0.0, 1.0), 1.0)
     when = grid[before] + share * (grid[at] - grid[before])
     return np.where(holds.any(axis=1), when, np.inf)

@@ -14,7 +14,7 @@ from hierarchical_twin.analysis.statements import Chance
 from hierarchical_twin.cohort.table import open_table
 from hierarchical_twin.errors import DataError, Problem
 from hierarchical_twin.prediction.predict import predict
-from hierarchical_twin.prediction.statements import probability
+from hierarchical_twin.prediction.statements import POPULATION, probability
 from hierarchical_twin.twin.as_fit import DRAWS, as_fit
 from hierarchical_twin.twin.chances import limited
 from hierarchical_twin.twin.course import Plan
@@ -109,7 +109,7 @@ def probability_of(
     table = probability(fit, statements, scenario=scenario, draws=None, seed=seed)
     own = table[~table["is_new"]].drop(columns="is_new").reset_index(drop=True)
     chance = Chance(*(own[name].to_numpy() for name in ("probability", "lower", "upper", "ess")))
-    known = limited(chance, twin)
+    known = limited(chance, twin, own["patient"].to_numpy() == POPULATION)
     return own.assign(lower=known.lower, upper=known.upper, ess=known.ess)
 
 

@@ -88,10 +88,11 @@ def frame_of(patient: Patient, walk: Walk, log_weights: Array) -> Frame:
     is_free = jnp.concatenate(
         [own, *(jnp.broadcast_to(patient.member[name] < 0, value.shape[1:]) for name, value in outer)]
     )
-    place = walk.place
-    if not place.shape[1]:
+    if not walk.place.shape[1]:
         return Frame(jnp.zeros(0), jnp.zeros((0, 0)), is_free)
     weights = jnp.exp(log_weights)[:, None]
+    # Who has no weight may stand anywhere, at what is no number too.
+    place = jnp.where(weights > 0, walk.place, 0.0)
     mean = jnp.sum(weights * place, axis=0)
     covariance = (weights * (place - mean)).T @ (place - mean)
     ridge = jnp.where(is_free, 1e-9 * jnp.diag(covariance) + 1e-300, 1.0)

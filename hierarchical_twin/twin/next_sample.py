@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from hierarchical_twin.analysis.intervals import DEFAULT_PROB, check_interval
+from hierarchical_twin.analysis.statements import NUMBER
 from hierarchical_twin.analysis.weighted import weighted_quantiles
 from hierarchical_twin.cohort.inputs import coordinate_of
-from hierarchical_twin.errors import Problem, SamplingError, nearest
+from hierarchical_twin.errors import DataError, Problem, SamplingError, nearest
 from hierarchical_twin.graph.likelihood import Errors, draw_observation, log_likelihood
 from hierarchical_twin.graph.nodes import Observe
 from hierarchical_twin.inference.cache import compilation_cache
@@ -44,7 +45,7 @@ _FEW = 50
 _EDGE = 1e-12
 _PERTURBATIONS, _PERTURBED = 16, 50
 _MC_PROB_Z = 1.6448536269514722
-_PLACE = re.compile(r"(?P<name>\w+)\s+at\s+(?P<place>[-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(?P<unit>\S.*)?")
+_PLACE = re.compile(rf"(?P<name>\w+)\s+at\s+(?P<place>{NUMBER})\s*(?P<unit>[^\d.\s].*)?")
 
 
 def next_sample(
@@ -93,7 +94,7 @@ def next_sample(
     SamplingError
         `of` or an outcome is not known, or `prob` is not between 0 and 1.
     DataError
-        The candidates are no numbers, or the plan cannot be read.
+        The candidates are no numbers, `simulations` is no number from 1, or the plan cannot be read.
 
     Notes
     -----
@@ -113,12 +114,11 @@ def next_sample(
         twin.parameters[target.name] if target.place is None else values_along(course, target.name)[:, -1]
     )
     tails = ((1 - prob) / 2, (1 + prob) / 2)
-    kept = twin.weights > 0
-    low, high = weighted_quantiles(values[kept], twin.weights[kept], tails)
+    low, high = weighted_quantiles(values, twin.weights, tails)
     if not high > low:
         expected = "a quantity whose interval has a width"
         raise SamplingError(Problem(f"next_sample of '{of}'", f"{low:g} for certain", expected))
-    chosen = resampled(twin, simulations, seed)
+    chosen = resampled(twin, _checked(simulations), seed)
     parts = []
     with compilation_cache(), float64_on(choose_place("cpu", 1)):
         for number, node in enumerate(_nodes(model.graph.measurements, outcomes)):
@@ -197,6 +197,13 @@ def _target(twin: Twin, of: str) -> _Target:
     return _Target(read["name"], unit, place)
 
 
+def _checked(simulations: int) -> int:
+    if not isinstance(simulations, int | np.integer) or isinstance(simulations, bool) or simulations < 1:
+        expected = f"a whole number from 1, such as {SIMULATIONS}"
+        raise DataError(Problem("next_sample simulations", repr(simulations), expected))
+    return int(simulations)
+
+
 def _nodes(observes: Sequence[Observe], outcomes: Sequence[str] | None) -> list[Observe]:
     known = {node.name: node for node in observes}
     asked = list(known) if outcomes is None else [outcomes] if isinstance(outcomes, str) else list(outcomes)
@@ -212,6 +219,9 @@ def _nodes(observes: Sequence[Observe], outcomes: Sequence[str] | None) -> list[
 
 def _ordered(node: Observe, values: np.ndarray, twin: Twin, chosen: np.ndarray) -> _Ordered:
     """Particles in order of what the interval is of."""
+    # Particles without weight stand above all others, where no quantile is drawn to them.
+    counts = twin.weights > 0
+    values = np.where(counts, values, values[counts].max())
     order = np.argsort(values)
     parameters = {
         word: twin.population.draws[given][twin.particles.draw[order]] if isinstance(given, str) else given
@@ -219,7 +229,7 @@ def _ordered(node: Observe, values: np.ndarray, twin: Twin, chosen: np.ndarray) 
     }
     # Weights of a Bayesian bootstrap say what other particles might have said (Rubin 1981).
     others = np.random.default_rng(0xB007).exponential(size=(_PERTURBATIONS, len(values)))
-    log_weights = twin.particles.log_weights[order]
+    log_weights = np.where(counts, twin.particles.log_weights, -np.inf)[order]
     return _Ordered(order, values[order], np.argsort(order)[chosen], log_weights, parameters, np.log(others))
 
 

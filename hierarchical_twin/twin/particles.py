@@ -1,4 +1,4 @@
-"""Particles of one patient, and what each of them says: parameters, likelihoods, predictions; in JAX.
+"""Particles of one patient, and what each of them says: parameters and likelihoods; in JAX.
 
 A particle is a draw of the population and the patient's effects. How particles learn is in `advance`.
 """
@@ -13,16 +13,12 @@ import jax.numpy as jnp
 
 from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.graph.derived import derived_values
-from hierarchical_twin.graph.evaluate import draw_outcomes, errors_of, pointwise
+from hierarchical_twin.graph.evaluate import pointwise
 from hierarchical_twin.graph.given import values_given
-from hierarchical_twin.graph.likelihood import log_likelihood
 from hierarchical_twin.graph.model import Model
 
 Array = Any
 Arrays = Mapping[str, Array]
-
-_CLOSED_FORM = ("normal", "proportional", "combined", "lognormal")
-"""Error models whose distribution function `log_likelihood` knows, as it may be censored."""
 
 
 class Particles(NamedTuple):
@@ -79,7 +75,7 @@ def log_likelihoods(model: Model, draws: Arrays, arrays: Arrays, particles: Part
         total = sum(jnp.sum(pointwise(own, node, values)) for node in own.graph.observes)
         return jnp.where(jnp.isfinite(total), total, -jnp.inf)
 
-    return _each(model, draws, arrays, particles, one)
+    return over_particles(model, draws, arrays, particles, one)
 
 
 def centers(model: Model, draws: Arrays, arrays: Arrays, particles: Particles) -> Array:
@@ -99,7 +95,7 @@ def centers(model: Model, draws: Arrays, arrays: Arrays, particles: Particles) -
     if not effects:
         return particles.effects
     nobody = particles._replace(effects=jnp.zeros_like(particles.effects))
-    return _each(model, draws, arrays, nobody, one)
+    return over_particles(model, draws, arrays, nobody, one)
 
 
 def parameters_of(model: Model, draws: Arrays, arrays: Arrays, particles: Particles) -> dict[str, Array]:
@@ -112,40 +108,7 @@ def parameters_of(model: Model, draws: Arrays, arrays: Arrays, particles: Partic
         found = {name: values[name][0] for name in reported}
         return found | {name: jnp.ravel(quantities[name])[0] for name in derived}
 
-    return _each(model, draws, arrays, particles, one)
-
-
-def predictive_below(
-    model: Model, draws: Arrays, arrays: Arrays, particles: Particles, key: Array
-) -> dict[str, Array]:
-    """Probability of a value below the one measured, by outcome ``[time]``; half of a tie counts.
-
-    In closed form where the error model's distribution function is, else by one replicate a particle.
-    """
-    observed = {node.name: jnp.asarray(arrays[node.observed])[0] for node in model.graph.observes}
-
-    def one(own: Model, values: dict[str, Array], key: Array) -> dict[str, Array]:
-        found, drawn = {}, None
-        for node in own.graph.observes:
-            value = observed[node.name]
-            if node.error in _CLOSED_FORM:
-                predicted = values[node.predicted]
-                log_predicted = None if node.log_predicted is None else values[node.log_predicted]
-                is_below = jnp.ones(predicted.shape, int)
-                errors = errors_of(own, node, values)
-                found[node.name] = jnp.exp(
-                    log_likelihood(errors, value[None], predicted, is_below, log_predicted)
-                )[0]
-                continue
-            drawn = draw_outcomes(own, values, key) if drawn is None else drawn
-            replicate = drawn[node.name][0]
-            found[node.name] = (replicate < value) + 0.5 * (replicate == value)
-        return found
-
-    keys = jax.random.split(key, len(particles.draw))
-    found = _each(model, draws, arrays, particles, one, keys)
-    weights = jnp.exp(particles.log_weights)
-    return {name: weights @ value for name, value in found.items()}
+    return over_particles(model, draws, arrays, particles, one)
 
 
 def effective(log_weights: Array) -> Array:
@@ -153,7 +116,7 @@ def effective(log_weights: Array) -> Array:
     return jnp.exp(2 * jax.nn.logsumexp(log_weights) - jax.nn.logsumexp(2 * log_weights))
 
 
-def _each(
+def over_particles(
     model: Model,
     draws: Arrays,
     arrays: Arrays,
@@ -161,7 +124,20 @@ def _each(
     read: Callable[..., Any],
     *more: Array,
 ) -> Any:
-    """What `read` finds in the model over the arrays and its values, for every particle."""
+    """What `read` finds for every particle ``[particle, ...]``.
+
+    Parameters
+    ----------
+    model : Model
+        Of one patient; its arrays are replaced.
+    draws, arrays : mapping to Array
+        Of the population ``[draw, ...]``, and of the patient ``[1, ...]``.
+    particles : Particles
+    read : callable
+        Takes the model over the arrays, the values of its nodes for one particle, and that particle's
+        `more`.
+    more : Array, shape [particle, ...]
+    """
 
     def one(draw: Array, effects: Array, outer: Arrays, *more: Array) -> Any:
         population = {name: value[draw] for name, value in draws.items()}

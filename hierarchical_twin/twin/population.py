@@ -13,6 +13,7 @@ import numpy as np
 from hierarchical_twin.cohort.subset import take_patients
 from hierarchical_twin.dims import PATIENT, group_suffix
 from hierarchical_twin.graph.model import Model
+from hierarchical_twin.inference.device import choose_place, float64_on
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.prediction.given import effects_for, population_of
 from hierarchical_twin.twin.advance import Advanced, make_advance
@@ -65,14 +66,15 @@ class Population:
 
     @cached_property
     def shared(self) -> Shared:
-        """The draws as compiled functions take them; made once, in the precision of the first call."""
+        """The draws as compiled functions take them, in double precision."""
         draws = {name: value for name, value in self.draws.items() if name not in self.outer_groups}
         roots = {
             name: outer_root(self.draws, group_suffix(group)) for name, group in self.outer_groups.items()
         }
         members = {name: self.draws[name] for name in self.outer_groups}
         inverse = {name: np.linalg.inv(root) for name, root in {**roots, "eta": self.root}.items()}
-        return jax.tree.map(jnp.asarray, Shared(draws, inverse, members))
+        with float64_on(choose_place("cpu", 1)):
+            return jax.tree.map(jnp.asarray, Shared(draws, inverse, members))
 
     @cached_property
     def advance(self) -> Callable[[Shared, Patient], Advanced]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,10 +10,22 @@ import numpy as np
 from hierarchical_twin.analysis.intervals import DEFAULT_PROB
 from hierarchical_twin.analysis.weighted import effective_size, monte_carlo_errors, weighted_sd
 from hierarchical_twin.cohort.columns import as_text
+from hierarchical_twin.inference.marginal.tails import tail_shapes
 from hierarchical_twin.twin.advance import Advanced
+from hierarchical_twin.twin.batches import in_batches, run_advance
+from hierarchical_twin.twin.merging import RECORD, Merged
+from hierarchical_twin.twin.moves import Patient
+from hierarchical_twin.twin.particles import Array
 from hierarchical_twin.twin.population import Population
-from hierarchical_twin.twin.records import RECORD, Merged, Read
-from hierarchical_twin.twin.twin import Step, Surprise, summarise_particles
+from hierarchical_twin.twin.records import Read, read_records
+from hierarchical_twin.twin.twin import (
+    Step,
+    Surprise,
+    Twin,
+    effective_draws,
+    effective_particles,
+    summarise_particles,
+)
 
 _FEW, _FEW_POPULATIONS = 100, 50
 _LEAST_ACCEPTANCE = 0.05
@@ -21,6 +33,10 @@ _BAD_TAIL = 0.7
 _MEAN_ERROR, _END_ERROR = 0.1, 0.15
 """Monte Carlo errors, in posterior SDs, that are tolerated of a parameter's mean and its 90 % interval's ends."""
 _BLOCKS = 20
+_POSSIBLE_SHARE, _POSSIBLE_EACH = 0.01, 10
+"""Particles that must be able to explain the records: a share of all, and so many for each direction they move in."""
+_COLLAPSED = 1e-9
+"""What is left of a parameter's range where resampled particles are copies of one, but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -49,95 +65,167 @@ def seen_in(read: Read) -> dict[str, list[Seen]]:
 
 
 def step_of(
-    one: Merged,
-    seen: list[Seen],
+    twin: Twin,
+    merged: Merged,
+    seen: Sequence[Seen],
     own: Advanced,
+    *,
+    patient: Patient,
     parameters: Mapping[str, np.ndarray],
-    tail: float,
-    population: Population,
 ) -> Step:
     """The step that an update has been.
 
     Parameters
     ----------
-    one : Merged
-    seen : list of Seen
-        All the patient's measurements that are used.
+    twin : Twin
+        Before the update.
+    merged : Merged
+        Its records after it.
+    seen : sequence of Seen
+        All the patient's measurements that are used from now on.
     own : Advanced
+    patient : Patient
+        What the update was asked.
     parameters : mapping to ndarray, shape [particle]
-    tail : float
-        Pareto k-hat of the weights of one step without tempering.
-    population : Population
+        After the update.
     """
-    weights = np.exp(own.particles.log_weights)
-    populations = effective_size(np.bincount(own.particles.draw, weights))
-    stages = int(own.stages)
-    has_effects = own.particles.effects.shape[1] > 0
-    acceptance = float(own.acceptance) if stages and has_effects else float("nan")
-    fresh = {*one.added, *one.corrected}
-    columns = tuple({words.column for words in population.model.spec.observations.values()})
-    worst, error = _worst_error(parameters, weights, own.particles.draw * _BLOCKS // len(population.root))
+    weights, stages = np.exp(own.particles.log_weights), int(own.stages)
+    before = _used_before(twin, merged, seen)
+    telling = [item for item in seen if (item.record, item.outcome) not in before]
+    below = own.below
+    if {item.record for item in telling} & {*merged.corrected}:
+        below = _below_without(twin.population, patient, telling)
+    blocks = own.particles.draw * _BLOCKS // len(twin.population.root)
+    worst, error = _worst_error(parameters, weights, blocks)
     step = Step(
-        added=one.added,
-        corrected=one.corrected,
-        repeated=one.repeated,
-        unused=_unused(one, fresh, {item.record for item in seen}, columns),
-        surprises=tuple(_surprise(item, own) for item in seen if item.record in fresh),
-        effective=effective_size(weights),
-        effective_population=populations,
-        k_hat=tail,
+        added=merged.added,
+        corrected=merged.corrected,
+        repeated=merged.repeated,
+        unused=_unused(twin, merged, seen, before),
+        surprises=tuple(_surprise(item, below) for item in telling),
+        effective=effective_particles(own.particles),
+        effective_population=effective_draws(own.particles),
+        k_hat=float(tail_shapes(own.log_untempered[:, None])[0]),
         stages=stages,
-        acceptance=acceptance,
+        acceptance=float(own.acceptance) if stages and own.particles.effects.shape[1] else float("nan"),
         log_evidence=float(own.log_evidence),
         parameters=summarise_particles(parameters, weights),
         error=error,
     )
-    return _with_doubts(step, float(own.progress), worst)
+    lost = [*_found_lost(twin, own, patient), *(_collapsed(twin, parameters) if stages else [])]
+    return _with_doubts(step, float(own.progress), worst, lost)
+
+
+def _used_before(twin: Twin, merged: Merged, seen: Sequence[Seen]) -> set[tuple[str, str]]:
+    """Record and outcome of each measurement that was used, and is as it was."""
+    own = [(item.record, item.outcome) for item in seen if item.record not in merged.added]
+    counts = {name: 0 for name in twin.population.model.spec.observations}
+    for _, outcome in own:
+        counts[outcome] += 1
+    # Reading records takes half as long as an update: only where other ones may have been used before.
+    if merged.corrected or any(twin.arrays[f"mask_{name}"].sum() != count for name, count in counts.items()):
+        model = twin.population.model
+        records, statics = {twin.patient: twin.records}, {twin.patient: twin.static}
+        read = read_records(records, statics, model.spec, model.cohort)
+        own = [(item.record, item.outcome) for item in seen_in(read).get(twin.patient, [])]
+    return {pair for pair in own if pair[0] not in merged.corrected}
+
+
+def _below_without(population: Population, patient: Patient, telling: Sequence[Seen]) -> Mapping[str, Array]:
+    """What was to be expected of some measurements by a twin that has not seen the values they replace.
+
+    The values are taken back and the measurements put in their place, in two updates of which nothing else
+    is kept; not a number where the values cannot be taken back.
+    """
+    without = {
+        name: value.copy() if name.startswith("mask_") else value for name, value in patient.after.items()
+    }
+    for item in telling:
+        without[f"mask_{item.outcome}"][0, item.position] = False
+    ((_, back),) = in_batches(population, run_advance, [patient._replace(after=without)])
+    again = patient._replace(before=without, particles=back.particles)
+    ((_, found),) = in_batches(population, run_advance, [again])
+    is_back = np.isfinite(back.log_evidence) and back.progress >= 1.0
+    return {name: value if is_back else np.full_like(value, np.nan) for name, value in found.below.items()}
+
+
+def _surprise(item: Seen, below: Mapping[str, Array]) -> Surprise:
+    """Two-sided for a value; of being beyond the limit for a censored one."""
+    share = float(np.clip(below[item.outcome][item.position], 0.0, 1.0))
+    if item.censored:
+        p_value = share if item.censored > 0 else 1.0 - share
+    else:
+        p_value = float(np.minimum(1.0, 2.0 * np.minimum(share, 1.0 - share)))
+    return Surprise(item.record, item.outcome, float(item.time), float(item.value), p_value)
+
+
+def _unused(
+    twin: Twin, merged: Merged, seen: Sequence[Seen], before: set[tuple[str, str]]
+) -> tuple[str, ...]:
+    """New records with a measurement that is left out, and earlier ones of which one no longer counts."""
+    outcomes = twin.population.model.spec.observations
+    fresh = {*merged.added, *merged.corrected}
+    used = {(item.record, outcomes[item.outcome].column) for item in seen}
+    left = {record for record, outcome in before if (record, outcomes[outcome].column) not in used}
+    for column in dict.fromkeys(words.column for words in outcomes.values()):
+        cells = zip(merged.frame[RECORD], merged.frame[column], strict=True)
+        left |= {
+            str(name)
+            for name, cell in cells
+            if str(name) in fresh and (str(name), column) not in used and as_text(cell) is not None
+        }
+    return tuple(str(name) for name in merged.frame[RECORD] if str(name) in left)
 
 
 def _worst_error(
     parameters: Mapping[str, np.ndarray], weights: np.ndarray, blocks: np.ndarray
 ) -> tuple[str, float]:
-    """The parameter with the largest Monte Carlo error, and that as a share of what is tolerated."""
-    if not parameters or len(np.unique(blocks)) < 2:
+    """The parameter with the largest Monte Carlo error, and that as a share of what is tolerated.
+
+    Quantities that are infinite or not a number for some particles have no mean to be in error.
+    """
+    counts = weights > 0
+    finite = {name: value for name, value in parameters.items() if np.isfinite(value[counts]).all()}
+    if not finite or len(np.unique(blocks[counts])) < 2:
         return "", float("inf")
-    values = np.stack(list(parameters.values()), axis=1)
+    values = np.stack(list(finite.values()), axis=1)
     mean, ends = monte_carlo_errors(values, weights, blocks, DEFAULT_PROB)
     sd = weighted_sd(values, weights)
     shares = np.concatenate([mean[None] / _MEAN_ERROR, ends / _END_ERROR]).max(axis=0)
     shares = shares / np.where(sd > 0, sd, np.inf)
     place = int(np.argmax(shares))
-    return list(parameters)[place], float(shares[place])
+    return list(finite)[place], float(shares[place])
 
 
-def _surprise(item: Seen, own: Advanced) -> Surprise:
-    """Two-sided for a value; of being beyond the limit for a censored one."""
-    below = min(1.0, max(0.0, float(own.below[item.outcome][item.position])))
-    if item.censored:
-        p_value = below if item.censored > 0 else 1.0 - below
-    else:
-        p_value = min(1.0, 2.0 * min(below, 1.0 - below))
-    return Surprise(item.record, item.outcome, float(item.time), float(item.value), p_value)
+def _found_lost(twin: Twin, own: Advanced, patient: Patient) -> list[str]:
+    """A doubt where hardly any particle can explain the records, so that all are made of a few."""
+    weights = np.where(np.isfinite(own.log_untempered), twin.weights, 0.0)
+    share, count = weights.sum(), effective_size(weights)
+    directions = patient.particles.effects.shape[1] + 1
+    if share >= _POSSIBLE_SHARE and count >= _POSSIBLE_EACH * directions:
+        return []
+    return [
+        f"only {count:.0f} of the particles ({share:.2g} of their weight) can explain the records: check "
+        "them and their units; if they are right, fit the cohort again with this patient's records"
+    ]
 
 
-def _unused(one: Merged, fresh: set[str], used: set[str], columns: tuple[str, ...]) -> tuple[str, ...]:
-    """New records with a measurement that the spec leaves out."""
-    left = fresh - used
-    if not left:
-        return ()
-    cells = list(zip(*(one.frame[name] for name in columns), strict=True))
-    return tuple(
-        str(name)
-        for name, own in zip(one.frame[RECORD], cells, strict=True)
-        if name in left and any(as_text(cell) is not None for cell in own)
-    )
+def _collapsed(twin: Twin, parameters: Mapping[str, np.ndarray]) -> list[str]:
+    """A doubt where particles were moved and are all but one."""
+    counts = twin.weights > 0
+    with np.errstate(invalid="ignore"):  # a derived quantity may be infinite
+        widths = {name: np.ptp(value[counts]) for name, value in twin.parameters.items()}
+        names = [name for name, width in widths.items() if np.ptp(parameters[name]) < _COLLAPSED * width]
+    return [f"all particles have the same {', '.join(names)}: start the twin with more"] if names else []
 
 
-def _with_doubts(step: Step, progress: float, worst: str) -> Step:
+def _with_doubts(step: Step, progress: float, worst: str, lost: Sequence[str]) -> Step:
     refit = "fit the cohort again with this patient's records"
-    lasting, doubts = [], []
+    lasting, doubts = list(lost), []
     if progress < 1.0:
-        lasting.append(f"the new records count by {progress:.0%} only: they contradict all before; {refit}")
+        share, anew = min(progress, 0.99), "start the twin anew and give it all records, or "
+        remedy = f"{anew if step.corrected else ''}{refit}"
+        lasting.append(f"the new records count by {share:.0%} only: they contradict all before; {remedy}")
     if step.stages and step.acceptance < _LEAST_ACCEPTANCE:
         lasting.append(f"only {step.acceptance:.0%} of the particles' moves were accepted: {refit}")
     if not step.stages and step.k_hat > _BAD_TAIL:
@@ -151,6 +239,8 @@ def _with_doubts(step: Step, progress: float, worst: str) -> Step:
             f"only {step.effective_population:.0f} effective draws of the population are left: these "
             f"records say something of the population; {refit}"
         )
+    elif not np.isfinite(step.error):
+        doubts.append(f"the Monte Carlo error is not known of any parameter: start the twin anew, or {refit}")
     elif step.error > 1.0:
         doubts.append(
             f"the Monte Carlo error of {worst} is {step.error:.1f} times what is tolerated: start the twin "

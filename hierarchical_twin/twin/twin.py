@@ -1,4 +1,4 @@
-"""The value of this package's last layer: a `Twin`, what it knows and how it came to know it."""
+"""The value that the verbs of this package take and give: a `Twin`, what it knows and how it came to know it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class Surprise:
     value : float
         In the outcome's unit; the limit where censored.
     p_value : float
-        Two-sided predictive probability of a value as far out, given all the twin knew before.
+        Predictive probability of a value as far out, given all the twin knew before (of a correction: but the
+        value that it replaces): two-sided; of being beyond the limit where censored. NaN where it is not
+        known.
     """
 
     record: str
@@ -61,12 +63,12 @@ class Step:
     added, corrected, repeated : tuple of str
         Records that were new, that replaced an earlier one, that said nothing new.
     unused : tuple of str
-        New records whose measurement is left out: by the spec's filters, times or limits, or because an
-        input or a dose that it needs is not known.
+        Records with a measurement that is left out, new ones and earlier ones that no longer count: by the
+        spec's filters, times or limits, or because an input or a dose that it needs is not known.
     surprises : tuple of Surprise
-        One for each new measurement.
+        One for each measurement that counts from now on, those of earlier records too.
     effective : float
-        Effective particles after the update.
+        Effective particles after the update; copies of one count as one.
     effective_population : float
         Effective different draws of the population among them.
     k_hat : float
@@ -76,7 +78,8 @@ class Step:
     acceptance : float
         Of those moves; NaN without any.
     log_evidence : float
-        Log predictive density of the new data.
+        Log ratio of the densities of all records after and before: where none was corrected, the predictive
+        density of the new ones.
     parameters : pandas.DataFrame
         ``parameter, mean, sd, median, lower, upper`` after the update, 90 % equal-tailed.
     doubts : tuple of str
@@ -140,7 +143,7 @@ class Twin:
     static : mapping
         Column to what is known of the patient: covariates, levels, known parameters.
     records : pandas.DataFrame
-        ``record`` (identifier) and the spec's columns, in order of arrival.
+        ``record`` (identifier), the spec's columns, and `merging.FIRST` if any was corrected, in order of arrival.
     arrays : mapping to ndarray, shape [1, ...]
         The records as the model sees them, padded.
     particles : Particles
@@ -174,8 +177,13 @@ class Twin:
 
     @property
     def effective(self) -> float:
-        """Effective number of particles."""
-        return effective_size(self.weights)
+        """Effective number of particles; copies of one count as one."""
+        return effective_particles(self.particles)
+
+    @property
+    def effective_population(self) -> float:
+        """Effective number of different draws of the population."""
+        return effective_draws(self.particles)
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -202,6 +210,22 @@ class Twin:
         table.insert(0, "patient", self.patient)
         table.insert(2, "unit", [units.get(name, "1") for name in table["parameter"]])
         return table.assign(prob=prob, kind="equal-tailed")
+
+
+def effective_particles(particles: Particles) -> float:
+    """Effective number of particles, those with the same draw and the same effects taken as one."""
+    numbers = (particles.effects, *particles.outer.values())
+    own = [column for value in numbers for column in value.T]
+    order = np.lexsort((*own, particles.draw))
+    is_other = np.zeros(len(order), dtype=bool)
+    for column in (particles.draw, *own):
+        is_other[1:] |= np.diff(column[order]) != 0
+    return effective_size(np.bincount(np.cumsum(is_other), np.exp(particles.log_weights[order])))
+
+
+def effective_draws(particles: Particles) -> float:
+    """Effective number of different draws of the population among particles."""
+    return effective_size(np.bincount(particles.draw, np.exp(particles.log_weights)))
 
 
 def summarise_particles(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import hierarchical_twin as ht
-from twin.made import Lines, lines, sleep_fit
+from twin.lines import Lines, lines, sleep_fit
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from prediction.dosed import BOLUS, bolus_rows
 from prediction.models import LINE, line_rows
 
 import hierarchical_twin as ht
-from twin.made import made_fit
+from twin.lines import posterior_on_line
+from twin.posited import known_fit
 
 CASES = Path(__file__).parents[2] / "case_studies"
 MEAN = np.array([250.0, 10.0])
@@ -26,19 +26,8 @@ OUT = 0.15
 COVARIANCE = SDS[:, None] * CORRELATION * SDS
 
 
-def known_fit(spec: ht.Spec, table: pd.DataFrame, population: Mapping[str, Any], draws: int = 100) -> ht.Fit:
-    """A fit every draw of which has the same population; effects of its own patients are 0."""
-    model = ht.build(spec, ht.read_cohort(table, spec), parameterization="noncentered")
-    found = {}
-    for node in model.graph.reported:
-        if node.name in population or node.name.startswith("eta"):
-            value = np.asarray(population.get(node.name, 0.0), dtype=float)
-            found[node.name] = np.broadcast_to(value, (draws, *model.shape(node.dims)))
-    return made_fit(spec, table, found)
-
-
 @cache
-def sleep_fit() -> ht.Fit:
+def study_fit() -> ht.Fit:
     """Reaction times along a line for each person: linear and Gaussian."""
     spec = ht.read_spec(ht.shipped_specs()["sleep"])
     table = pd.read_csv(CASES / "sleep" / "sleepstudy.csv")
@@ -54,19 +43,15 @@ def sleep_fit() -> ht.Fit:
 
 def sleeper(times: tuple[float, ...] = (), values: tuple[float, ...] = (), particles: int = 2000) -> ht.Twin:
     """The twin of a new person, measured at some times."""
-    twin = ht.start_twin(sleep_fit(), patient="new", covariates={}, particles=particles, seed=1)
+    twin = ht.start_twin(study_fit(), patient="new", covariates={}, particles=particles, seed=1)
     if not times:
         return twin
     return ht.update(twin, pd.DataFrame({"time_d": times, "reaction_ms": values}))
 
 
 def line_posterior(times: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of intercept and slope, given measurements."""
-    design = np.column_stack([np.ones(len(times)), np.asarray(times, dtype=float)])
-    precision = np.linalg.inv(COVARIANCE) + design.T @ design / SIGMA**2
-    covariance = np.linalg.inv(precision)
-    pull = np.linalg.solve(COVARIANCE, MEAN) + design.T @ np.asarray(values, dtype=float) / SIGMA**2
-    return covariance @ pull, covariance
+    """Mean and covariance of a new person's intercept and slope, given measurements."""
+    return posterior_on_line(times, values, MEAN, COVARIANCE, SIGMA)
 
 
 def at_time(time: float, known: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import hierarchical_twin as ht
+from hierarchical_twin.analysis.scoring import TWIN
 
 CASES = Path(__file__).parents[2] / "case_studies"
 COHORTS = {
@@ -71,19 +72,9 @@ def test_forecasts_cover_what_comes() -> None:
 
     spec = ht.read_spec(ht.shipped_specs()["sleep"])
     fit = fitted(spec, simulated([f"f{number}" for number in range(40)], np.arange(8.0)), 1000)
-    labels = [f"n{number}" for number in range(500)]
-    rows = simulated(labels, np.arange(8.0))
-    is_past = rows["time_d"] < 4
-    twins = ht.update_many(ht.start_twins(fit, rows=pd.DataFrame({"id": labels})), rows[is_past])
-    to_come = rows[~is_past]["reaction_ms"].to_numpy().reshape(len(labels), -1)
-    inside = []
-    for twin, values in zip(twins, to_come, strict=True):
-        chosen = rng.choice(len(twin.weights), 4000, p=twin.weights)
-        sigma = twin.population.draws["sigma_reaction"][twin.particles.draw[chosen]]
-        intercept, slope = (twin.parameters[name][chosen, None] for name in ("intercept", "slope"))
-        mean = intercept + slope * np.arange(4.0, 8.0)
-        forecast = mean + sigma[:, None] * rng.standard_normal(mean.shape)
-        lower, upper = np.quantile(forecast, (0.05, 0.95), axis=0)
-        inside.append((values > lower) & (values < upper))
-    assert 0.86 < np.mean(inside) < 0.94
-    assert sum(bool(twin.doubts) for twin in twins) < 10
+    rows = simulated([f"n{number}" for number in range(500)], np.arange(8.0))
+    found = ht.score_forecasts(fit, rows, ks=(4,)).rows
+    found = found[found["method"] == TWIN]
+    assert found["patient"].nunique() == 500 and len(found) == 2000
+    assert 0.86 < found["is_covered"].mean() < 0.94
+    assert found.loc[~found["is_trustworthy"], "patient"].nunique() < 10

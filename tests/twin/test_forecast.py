@@ -244,7 +244,24 @@ def test_a_crossing_under_a_plan():
     )
     assert after.probability > before.probability + 0.2
     first = jumps.first[np.isfinite(jumps.first)]
-    assert first.size and (first > 7.9).all() and (first <= 8.01).all(), "a dose is a jump"
+    assert first.size and set(first) == {8.01}, "a dose is a jump"
+    assert (np.diff(jumps.times) > 1e-6).all() and 8.01 in jumps.times
+
+
+def test_what_a_dose_makes_true_is_not_true_before_it():
+    twin, hour = dosed(), 12.0
+    plan = {"hour": hour, "evid": 1, "amount": 100.0}
+    early = ht.crossing(twin, "prodrug > 2", until=hour - 1e-6, since=5.0, plan=plan)
+    at_last = ht.crossing(twin, "prodrug > 2", until=hour, since=5.0, plan=plan)
+    assert early.probability < 0.5 < at_last.probability, "a dose at the horizon counts"
+    late = at_last.first[np.isfinite(at_last.first) & ~np.isfinite(early.first)]
+    assert set(late) == {hour}
+    table = at_last.table()
+    before = table[table["time"] < hour]["probability"]
+    assert before.max() == pytest.approx(early.probability)
+    slow = ht.crossing(twin, "active > 0.9", until=24.0, since=5.0, plan=plan)
+    found = slow.first[np.isfinite(slow.first)]
+    assert len(set(found)) > 100 and (found != hour).all(), "the active drug does not jump"
 
 
 def test_statements_that_do_not_cross(twin):

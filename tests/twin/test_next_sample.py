@@ -16,11 +16,11 @@ from twin.known import (
     at_time,
     glucose_twin,
     killed,
-    known_fit,
     line_posterior,
     sleeper,
     tumor_fit,
 )
+from twin.posited import known_fit
 
 SEEN = (0.0, 2.0, 5.0), (270.0, 280.0, 330.0)
 CANDIDATES = [0.0, 5.0, 10.0, 25.0]
@@ -175,5 +175,26 @@ def test_what_is_asked_for(twin):
         ht.next_sample(twin, "volume at 9", [1.0])
     with pytest.raises(ht.SamplingError, match="one of reaction"):
         ht.next_sample(twin, "slope", [1.0], outcomes=["volume"])
+    for place in ("1.2.3", "."):
+        with pytest.raises(ht.SamplingError, match=r"such as 'volume at 90'"):
+            ht.next_sample(twin, f"reaction at {place}", [1.0])
+    for simulations in (0, 2.5, True):
+        with pytest.raises(ht.DataError, match="next_sample simulations: got"):
+            ht.next_sample(twin, "slope", [1.0], simulations=simulations)
     with pytest.raises(ht.DataError, match="at least one number"):
         ht.next_sample(twin, "slope", [])
+
+
+def test_particles_without_weight_have_no_place_in_an_interval(twin):
+    """Whatever they are: half of the particles hold all the weight, the others no number."""
+    effects, log_weights = twin.particles.effects.copy(), twin.particles.log_weights.copy()
+    parameters = {name: value.copy() for name, value in twin.parameters.items()}
+    log_weights[1000:] = -np.inf
+    few = replace(twin, particles=twin.particles._replace(log_weights=log_weights - np.log(0.5)))
+    effects[1000:] = np.nan
+    for value in parameters.values():
+        value[1000:] = np.nan
+    none = replace(few, particles=few.particles._replace(effects=effects), parameters=parameters)
+    for of in ("slope", "reaction at 20"):
+        told, plain = (ht.next_sample(one, of, [10.0], simulations=50) for one in (none, few))
+        pd.testing.assert_frame_equal(told, plain, rtol=0.02)

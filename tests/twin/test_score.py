@@ -14,16 +14,15 @@ from hierarchical_twin.errors import DataError, SamplingError
 from hierarchical_twin.report.figures import save_figure
 from hierarchical_twin.report.scores import scores_figure
 from hierarchical_twin.twin.score import score_forecasts
-
-from .lines import exact_forecast, known_fit, line_rows
-from .made import made_fit
+from twin.lines import exact_forecast, line_fit, line_rows
+from twin.posited import made_fit
 
 KEYS = ["method", "k", "patient", "record"]
 
 
 @pytest.fixture(scope="module")
 def fit() -> ht.Fit:
-    return known_fit()
+    return line_fit()
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +143,9 @@ def test_doses_to_come_are_known_and_measurements_to_come_are_not(bolus):
 def test_the_figure_says_what_it_shows(scores, tmp_path):
     figure = scores_figure(scores)
     labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes)
-    assert "records known" in labels and "mean CRPS (m)" in labels and "90% interval" in labels
+    assert "records known" in labels and "mean CRPS (m)" in labels and "inside the interval" in labels
+    caption = " ".join(figure.texts[1].get_text().split())
+    assert "Interval: 90% equal-tailed interval of a measurement" in caption
     assert save_figure(figure, tmp_path / "scores.svg").stat().st_size > 10_000
     with pytest.raises(SamplingError, match="one of y"):
         scores_figure(scores, "volume")
@@ -170,6 +171,9 @@ def test_patients_of_the_fit_and_tables_without_patients_are_refused(fit, record
         score_forecasts(fit, records.assign(id="fitted0"))
     with pytest.raises(DataError, match="'id' among them"):
         score_forecasts(fit, records.drop(columns="id"))
+    blank = records.assign(id=records["id"].mask(np.arange(len(records)) % 3 == 1, " "))
+    with pytest.raises(DataError, match="nobody in row 2, 5, 8"):
+        score_forecasts(fit, blank)
     with pytest.raises(SamplingError, match="prob"):
         score_forecasts(fit, records, prob=1.2)
 
