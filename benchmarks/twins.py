@@ -210,7 +210,7 @@ def compared(twin: ht.Twin, joint: pd.DataFrame) -> dict[str, object]:
         "mean_sd": round(float(off["mean"].max()), 3),
         "ends_sd": round(float(max(off["lower"].max(), off["upper"].max())), 3),
         "effective_population": round(twin.steps[-1].effective_population),
-        "doubts": list(twin.doubts),
+        "doubts": [str(doubt) for doubt in twin.doubts],
     }
 
 

@@ -19,6 +19,7 @@ from pytensor import wrap_jax
 
 from hierarchical_twin.cohort import Cohort
 from hierarchical_twin.dims import observation_dim
+from hierarchical_twin.errors import BackendError, Problem
 from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.evaluate import split
 from hierarchical_twin.graph.filtering import foresee
@@ -116,7 +117,7 @@ def to_pymc(spec: Spec, cohort: Cohort, *, parameterization: str | None = None) 
     -------
     pymc.Model
         With coords and dims; per-patient parameters are deterministics under their own names. Under process
-        noise a measurement is judged, and would be drawn, given the earlier ones.
+        noise a measurement is judged given the earlier ones, and none can be drawn.
     """
     return pymc_model(build(spec, cohort, parameterization=parameterization))
 
@@ -196,20 +197,46 @@ def _observe(model: Model, node: Observe, values: Mapping[str, Array]) -> None:
         predicted = pt.log(predicted)
     maker, arguments = _law(node.error, predicted, given, data)
     observed, dims = arrays[node.observed][mask], observation_dim(node.name)
+    if model.graph.filter is not None:
+        censored = np.zeros(len(observed)) if node.censored is None else arrays[node.censored][mask]
+        pm.CustomDist(
+            node.name,
+            *(arguments["mu"], arguments["sigma"], *_bounds(observed, censored)),
+            logp=partial(_censored_logp, maker),
+            random=_refuse_draws,
+            class_name=f"Filtered{maker.__name__}",
+            observed=observed,
+            dims=dims,
+        )
+        return
     if node.censored is None:
         maker(node.name, **arguments, observed=observed, dims=dims)
         return
-    censored = arrays[node.censored][mask]
-    lower = np.where(censored > 0, observed, -np.inf)
-    upper = np.where(censored < 0, observed, np.inf)
     pm.CustomDist(
         node.name,
-        *(arguments["mu"], arguments["sigma"], lower, upper),
+        *(arguments["mu"], arguments["sigma"], *_bounds(observed, arrays[node.censored][mask])),
         dist=partial(_draw_censored, maker),
         logp=partial(_censored_logp, maker),
         class_name=f"Censored{maker.__name__}",
         observed=observed,
         dims=dims,
+    )
+
+
+def _bounds(observed: np.ndarray, censored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper limits of each measurement; infinite where there is none."""
+    return np.where(censored > 0, observed, -np.inf), np.where(censored < 0, observed, np.inf)
+
+
+def _refuse_draws(*arguments: Any, **words: Any) -> Any:
+    """Under process noise a measurement is judged given the earlier ones, and must not be drawn so."""
+    raise BackendError(
+        Problem(
+            "draws of measurements from a PyMC model",
+            "a spec with process noise, of whose path the model has no variable",
+            "draws of parameters",
+            "ht.predict and ht.simulate draw measurements, as does the NumPyro program",
+        )
     )
 
 

@@ -121,7 +121,8 @@ def update(
     changed = TwinStore(store).update(open_table(records).frame)
     for twin in changed:
         step = twin.steps[-1]
-        for warning in (one for one in step.warnings if one not in step.doubts):
+        doubts = [str(doubt) for doubt in step.doubts]  # said at the end, with those of earlier updates
+        for warning in (one for one in step.warnings if one not in doubts):
             say(f"{twin.patient}: {warning}")
     if not changed:
         say("nothing new: the twins know all of these records")

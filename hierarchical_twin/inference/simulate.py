@@ -12,6 +12,7 @@ import pandas as pd
 from hierarchical_twin.cohort.arrays import hash_data
 from hierarchical_twin.errors import Problem, SamplingError, nearest
 from hierarchical_twin.graph.build import build
+from hierarchical_twin.graph.distributions import DISTRIBUTIONS
 from hierarchical_twin.graph.evaluate import draw_outcomes, draw_prior, reported_values
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.device import choose_place, float64_on
@@ -54,7 +55,8 @@ def simulate(
     Raises
     ------
     SamplingError
-        A name in `population` is not a random variable of the model, or its shape is wrong.
+        A name in `population` is not a random variable of the model, its shape is wrong, or it is not
+        positive where its prior is.
 
     Notes
     -----
@@ -72,6 +74,9 @@ def simulate(
 
 def _checked(model: Model, population: dict[str, float | list[float]]) -> dict[str, np.ndarray]:
     shapes = {node.name: model.shape(node.dims) for node in model.graph.samples}
+    positive = {
+        node.name for node in model.graph.samples if DISTRIBUTIONS[node.distribution].support == "positive"
+    }
     problems, held = [], {}
     for name, value in population.items():
         array = np.asarray(value, dtype=float)
@@ -82,6 +87,8 @@ def _checked(model: Model, population: dict[str, float | list[float]]) -> dict[s
             problems.append(
                 Problem(f"simulate population {name}", f"shape {array.shape}", f"shape {shapes[name]}")
             )
+        elif name in positive and not (array > 0).all():
+            problems.append(Problem(f"simulate population {name}", f"{value}", "numbers above 0"))
         held[name] = array
     if problems:
         raise SamplingError(problems)

@@ -51,7 +51,7 @@ def with_history(asked: Cohort, known: Cohort) -> Cohort:
         The asked rows give a patient another past than they were measured under (doses, inputs, covariates),
         or ask for a time before noise acts on them.
     """
-    _refuse_another_past(asked, known)
+    refuse_another_past(asked, known)
     place = {label: number for number, label in enumerate(known.patients)}
     at = np.array([place.get(label, -1) for label in asked.patients])
     widths = known.size(TIME), asked.size(TIME)
@@ -76,20 +76,24 @@ def with_history(asked: Cohort, known: Cohort) -> Cohort:
     return replace(asked, arrays=arrays, dims=dims, coords=coords, rows=rows)
 
 
-def _refuse_another_past(asked: Cohort, known: Cohort) -> None:
+def refuse_another_past(asked: Cohort, known: Cohort) -> None:
+    """Refuse rows that give patients another past than they were measured under.
+
+    Raises
+    ------
+    SamplingError
+        Doses, inputs or covariates differ, or a time is asked for at which noise does not act yet.
+    """
     problems = []
     place = {label: number for number, label in enumerate(known.patients)}
     for number, label in enumerate(asked.patients):
         other = place.get(label)
-        if other is None:
-            continue
-        times = known.arrays["time"][other]
-        begin = min(float(times[0]), 0.0)
+        begin = 0.0 if other is None else min(float(known.arrays["time"][other, 0]), 0.0)
         rows = asked.rows[asked.rows["patient_index"] == number]
         if (asked.arrays["time"][number][rows["position"]] < begin).any():
             got, expected = "a time before process noise begins", f"times from {begin:g} on"
             problems.append(Problem(f"patient '{label}'", got, expected))
-        if changed := _changed_past(asked, known, (number, other)):
+        if other is not None and (changed := _changed_past(asked, known, (number, other))):
             got = f"{changed} other than those they were measured under"
             expected = "what they were given: it is part of where they have wandered"
             problems.append(Problem(f"patient '{label}'", got, expected))
@@ -123,12 +127,12 @@ def _changed_past(asked: Cohort, known: Cohort, places: tuple[int, int]) -> str:
 
 
 def _doses(cohort: Cohort, patient: int, until: float) -> np.ndarray:
-    """Doses of a patient up to a time ``[dose, 3]``: time, amount and duration."""
+    """Doses of a patient before a time ``[dose, 3]``: time, amount and duration."""
     if "dose_time" not in cohort.arrays:
         return np.zeros((0, 3))
     columns = [cohort.arrays[f"dose_{word}"][patient] for word in ("time", "amount", "duration")]
     doses = np.column_stack(columns)
-    return doses[(doses[:, 1] > 0) & (doses[:, 0] <= until)]
+    return doses[(doses[:, 1] > 0) & (doses[:, 0] < until)]
 
 
 def _is_input(name: str) -> bool:

@@ -13,7 +13,6 @@ from hierarchical_twin.report.page.numbers import cell, p_words, plain, span
 from hierarchical_twin.report.page.population import table_unit
 from hierarchical_twin.report.page.sections import Download, State
 from hierarchical_twin.report.style import with_unit
-from hierarchical_twin.report.twin_doubts import doubts_of
 from hierarchical_twin.report.twin_view import START, View
 
 if TYPE_CHECKING:
@@ -173,7 +172,7 @@ def _state_of(twin: Twin, step: Step) -> State:
     """Failed where a doubt still stands; one that a later update has mended is to be read."""
     if step.is_trustworthy:
         return "passed"
-    stands = step is twin.steps[-1] or any(doubt.is_lasting for doubt in doubts_of(step))
+    stands = step is twin.steps[-1] or any(doubt.is_lasting for doubt in step.doubts)
     return "failed" if stands else "attention"
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hierarchical_twin.report.page.gates import sentence
 from hierarchical_twin.report.page.numbers import counted, p_words, plain
 from hierarchical_twin.report.page.sections import Gate, Verdict
-from hierarchical_twin.report.twin_doubts import Doubt, standing_doubts
 from hierarchical_twin.report.twin_tables import unit_words, when
 from hierarchical_twin.report.twin_view import View
+
+if TYPE_CHECKING:
+    from hierarchical_twin.twin.twin import Doubt
 
 _SURPRISED = (
     "Check the sample, the sensor and whose it is. If it is right, the patient has changed or the model does "
@@ -39,7 +43,7 @@ def gather_twin_verdict(view: View) -> Verdict:
 def _doubt_gates(view: View) -> tuple[Gate, ...]:
     """One for each kind of doubt that stands."""
     kinds: dict[str, list[tuple[int, Doubt]]] = {}
-    for number, doubt in standing_doubts(view.twin):
+    for number, doubt in view.twin.standing_doubts:
         kinds.setdefault(doubt.kind, []).append((number, doubt))
     gates = []
     for told in kinds.values():

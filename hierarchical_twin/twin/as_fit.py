@@ -15,8 +15,7 @@ from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.label import Record, label_draws
 from hierarchical_twin.prediction.source import ModelledFit
 from hierarchical_twin.spec.write import write_spec
-from hierarchical_twin.twin.course import Plan, known_table, with_plan
-from hierarchical_twin.twin.records import read_records
+from hierarchical_twin.twin.course import Plan, known_table, planned_cohort, with_plan
 from hierarchical_twin.twin.twin import Twin
 
 DRAWS = 1000
@@ -80,14 +79,12 @@ def own_model(twin: Twin, plan: Plan | None = None) -> Model:
     ------
     DataError
         The plan cannot be read.
+    SamplingError
+        Under process noise: the plan is one of the past.
     """
-    population = twin.population.model
-    records = with_plan(twin, plan)
-    read = read_records(
-        {twin.patient: records}, {twin.patient: twin.static}, population.spec, population.cohort
-    )
-    arrays = _with_precisions(read.cohort, population.cohort)
-    cohort = replace(read.cohort, arrays=arrays, table=known_table(twin, records))
+    population, planned = twin.population.model, planned_cohort(twin, plan)
+    arrays = _with_precisions(planned, population.cohort)
+    cohort = replace(planned, arrays=arrays, table=known_table(twin, with_plan(twin, plan)))
     return build(population.spec, cohort, parameterization="noncentered")
 
 

@@ -25,7 +25,7 @@ from hierarchical_twin.graph.nodes import Filter, Solve, SolveOutput
 from hierarchical_twin.inference.cache import compilation_cache
 from hierarchical_twin.inference.device import choose_place, float64_on
 from hierarchical_twin.mechanisms.table import MECHANISMS
-from hierarchical_twin.prediction.wandering import refuse_wandering, with_history
+from hierarchical_twin.prediction.wandering import refuse_another_past, refuse_wandering, with_history
 from hierarchical_twin.spec.schema import Spec
 from hierarchical_twin.spec.units import output_units, working_units
 from hierarchical_twin.twin.padding import one_patient, pad
@@ -140,7 +140,7 @@ def lay_track(
     *,
     plan: Plan | None = None,
     scenario: Mapping[str, Any] | None = None,
-    measured: Twin | None = None,
+    until: float | None = None,
 ) -> Track:
     """Lay asked times out as arrays.
 
@@ -153,15 +153,16 @@ def lay_track(
         Doses and inputs to come.
     scenario : mapping, optional
         Column to value, as in `predict`.
-    measured : Twin, optional
-        The twin whose measurements say where the state has wandered to; this one where it is left out.
+    until : float, optional
+        Under process noise, the last time whose measurements say where the state has wandered to; the last
+        of all where it is left out.
 
     Raises
     ------
     DataError
         A row cannot be read, or a time is not one that the mechanism has.
     SamplingError
-        A scenario is asked for under process noise.
+        A scenario, or a plan of the past, is asked for under process noise.
     """
     spec = twin.population.model.spec
     _refuse_levels(twin, scenario or {})
@@ -170,7 +171,7 @@ def lay_track(
     known = known_cohort(twin, with_plan(twin, plan))
     cohort, _ = read_asked(asked_at(spec, times, (twin.patient,)), spec, known, scenario)
     if spec.process_noise:
-        cohort = with_history(cohort, measured_cohort(twin if measured is None else measured))
+        cohort = with_history(cohort, _until(planned_cohort(twin, plan), until))
     position = {}
     for name in spec.observations:
         own = cohort.rows[cohort.rows["outcome"] == name].sort_values("table_row", kind="stable")
@@ -178,11 +179,34 @@ def lay_track(
     return Track(twin.population, one_patient(pad(cohort), cohort, 0), position)
 
 
-def measured_cohort(twin: Twin) -> Cohort:
-    """A twin's records as they are read: its measurements, doses and inputs."""
-    population = twin.population.model
-    records, statics = {twin.patient: twin.records}, {twin.patient: twin.static}
-    return read_records(records, statics, population.spec, population.cohort).cohort
+def planned_cohort(twin: Twin, plan: Plan | None) -> Cohort:
+    """A twin's records, and what is planned, as they are read.
+
+    Raises
+    ------
+    DataError
+        The plan cannot be read.
+    SamplingError
+        Under process noise: the plan is one of the past.
+    """
+    population, statics = twin.population.model, {twin.patient: twin.static}
+
+    def read(records: pd.DataFrame) -> Cohort:
+        return read_records({twin.patient: records}, statics, population.spec, population.cohort).cohort
+
+    cohort = read(with_plan(twin, plan))
+    if plan is not None and population.spec.process_noise:
+        refuse_another_past(cohort, read(twin.records))
+    return cohort
+
+
+def _until(cohort: Cohort, until: float | None) -> Cohort:
+    """The cohort with its measurements up to a time alone."""
+    if until is None:
+        return cohort
+    is_known = cohort.arrays["time"] <= until
+    masks = {name: value & is_known for name, value in cohort.arrays.items() if name.startswith("mask_")}
+    return replace(cohort, arrays={**cohort.arrays, **masks})
 
 
 def _refuse_levels(twin: Twin, scenario: Mapping[str, Any]) -> None:

@@ -25,9 +25,9 @@ from hierarchical_twin.twin.folder import to_disk, why_not_given
 from hierarchical_twin.twin.merging import FIRST, RECORD
 from hierarchical_twin.twin.particles import Particles
 from hierarchical_twin.twin.population import Population
-from hierarchical_twin.twin.twin import Step, Surprise, Twin
+from hierarchical_twin.twin.twin import Doubt, Step, Surprise, Twin
 
-TWIN_VERSION = 1
+TWIN_VERSION = 2
 """Version of the layout of a twin's file; raised when an older reader could misread a newer one."""
 
 _HEADER, _TOLD, _PLACES = "header", "told", "population/places"
@@ -271,13 +271,15 @@ def _below(arrays: Mapping[str, np.ndarray], group: str) -> dict[str, np.ndarray
 def _step_words(step: Step) -> dict[str, Any]:
     words = {one.name: getattr(step, one.name) for one in fields(step)}
     table = {str(name): cells.tolist() for name, cells in step.parameters.items()}
-    return {**words, "surprises": [asdict(one) for one in step.surprises], "parameters": table}
+    listed = {name: [asdict(one) for one in words[name]] for name in ("surprises", "doubts")}
+    return {**words, **listed, "parameters": table}
 
 
 def _step(words: Mapping[str, Any]) -> Step:
     """A step, without what a later version says of it beside."""
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in words.items()}
     plain["surprises"] = tuple(Surprise(**_known(Surprise, one)) for one in words["surprises"])
+    plain["doubts"] = tuple(Doubt(**_known(Doubt, one)) for one in words.get("doubts", ()))
     return Step(**_known(Step, {**plain, "parameters": pd.DataFrame(words["parameters"])}))
 
 

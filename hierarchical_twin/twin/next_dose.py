@@ -24,7 +24,7 @@ from hierarchical_twin.prediction.wandering import with_history
 from hierarchical_twin.spec.schema import Spec
 from hierarchical_twin.twin.as_fit import DRAWS, as_fit, resampled
 from hierarchical_twin.twin.chances import limited
-from hierarchical_twin.twin.course import Plan, known_cohort, measured_cohort, with_plan
+from hierarchical_twin.twin.course import Plan, known_cohort, planned_cohort, with_plan
 from hierarchical_twin.twin.records import as_frame, static_columns
 from hierarchical_twin.twin.twin import Twin
 
@@ -156,7 +156,7 @@ def _curve(
         planned[column] = planned[column].where(~is_filled(planned[column]), value)
         known = known_cohort(twin, with_plan(twin, planned))
         asked_for = read_asked(question, spec, known)[0]
-        return with_history(asked_for, measured_cohort(twin)) if spec.process_noise else asked_for
+        return with_history(asked_for, planned_cohort(twin, planned)) if spec.process_noise else asked_for
 
     turned = dial_between(spec, read(high), read(high / 2), high)
     own = turned.model.cohort.rows

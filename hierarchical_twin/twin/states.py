@@ -81,7 +81,8 @@ def states(
     bands: dict[str, np.ndarray] = {}
     for known, places in stages:
         if wanders and known is not twin:
-            track = lay_track(twin, grid, plan=plan, scenario=scenario, measured=known)
+            until = float(grid[places].max())
+            track = lay_track(twin, grid, plan=plan, scenario=scenario, until=until)
         course, weights = follow(track, known.particles, twin.seed), known.weights
         kept = weights > 0
         for name, values in course.states.items():

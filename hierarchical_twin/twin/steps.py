@@ -19,6 +19,7 @@ from hierarchical_twin.twin.particles import Array
 from hierarchical_twin.twin.population import Population
 from hierarchical_twin.twin.records import Read, read_records
 from hierarchical_twin.twin.twin import (
+    Doubt,
     Step,
     Surprise,
     Twin,
@@ -37,6 +38,7 @@ _POSSIBLE_SHARE, _POSSIBLE_EACH = 0.01, 10
 """Particles that must be able to explain the records: a share of all, and so many for each direction they move in."""
 _COLLAPSED = 1e-9
 """What is left of a parameter's range where resampled particles are copies of one, but for rounding."""
+_MORE, _REFIT = "start the twin with more particles", "fit the cohort again with this patient's records"
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def step_of(
         error=error,
     )
     lost = [*_found_lost(twin, own, patient), *(_collapsed(twin, parameters) if stages else [])]
-    return _with_doubts(step, float(own.progress), worst, lost)
+    return replace(step, doubts=(*lost, *_doubts_of(step, float(own.progress), worst)))
 
 
 def _used_before(twin: Twin, merged: Merged, seen: Sequence[Seen]) -> set[tuple[str, str]]:
@@ -197,53 +199,65 @@ def _worst_error(
     return list(finite)[place], float(shares[place])
 
 
-def _found_lost(twin: Twin, own: Advanced, patient: Patient) -> list[str]:
+def _found_lost(twin: Twin, own: Advanced, patient: Patient) -> list[Doubt]:
     """A doubt where hardly any particle can explain the records, so that all are made of a few."""
     weights = np.where(np.isfinite(own.log_untempered), twin.weights, 0.0)
     share, count = weights.sum(), effective_size(weights)
     directions = patient.particles.effects.shape[1] + 1
     if share >= _POSSIBLE_SHARE and count >= _POSSIBLE_EACH * directions:
         return []
-    return [
-        f"only {count:.0f} of the particles ({share:.2g} of their weight) can explain the records: check "
-        "them and their units; if they are right, fit the cohort again with this patient's records"
-    ]
+    found = f"only {count:.0f} of the particles ({share:.2g} of their weight) can explain the records"
+    advice = f"check them and their units; if they are right, {_REFIT}"
+    return [Doubt("few particles can explain the records", found, advice, is_lasting=True)]
 
 
-def _collapsed(twin: Twin, parameters: Mapping[str, np.ndarray]) -> list[str]:
+def _collapsed(twin: Twin, parameters: Mapping[str, np.ndarray]) -> list[Doubt]:
     """A doubt where particles were moved and are all but one."""
     counts = twin.weights > 0
     with np.errstate(invalid="ignore"):  # a derived quantity may be infinite
         widths = {name: np.ptp(value[counts]) for name, value in twin.parameters.items()}
         names = [name for name, width in widths.items() if np.ptp(parameters[name]) < _COLLAPSED * width]
-    return [f"all particles have the same {', '.join(names)}: start the twin with more"] if names else []
+    found = f"all particles have the same {', '.join(names)}"
+    return [Doubt("all particles have the same parameter", found, _MORE, is_lasting=True)] if names else []
 
 
-def _with_doubts(step: Step, progress: float, worst: str, lost: Sequence[str]) -> Step:
-    refit = "fit the cohort again with this patient's records"
-    lasting, doubts = list(lost), []
+def _doubts_of(step: Step, progress: float, worst: str) -> list[Doubt]:
+    """Doubts that its numbers raise; lasting ones first."""
+    doubts = []
     if progress < 1.0:
         share, anew = min(progress, 0.99), "start the twin anew and give it all records, or "
-        remedy = f"{anew if step.corrected else ''}{refit}"
-        lasting.append(f"the new records count by {share:.0%} only: they contradict all before; {remedy}")
+        found = f"the new records count by {share:.0%} only, as they contradict all before"
+        remedy = f"{anew if step.corrected else ''}{_REFIT}"
+        doubts.append(Doubt("records that count in part only", found, remedy, is_lasting=True))
     if step.stages and step.acceptance < _LEAST_ACCEPTANCE:
-        lasting.append(f"only {step.acceptance:.0%} of the particles' moves were accepted: {refit}")
+        found = f"only {step.acceptance:.0%} of the particles' moves were accepted"
+        doubts.append(Doubt("moves that are not accepted", found, _REFIT, is_lasting=True))
     if not step.stages and step.k_hat > _BAD_TAIL:
-        lasting.append(
-            f"weights with a heavy tail (k-hat {step.k_hat:.2f}): start the twin with more particles"
-        )
+        found = f"weights with a heavy tail (k-hat {step.k_hat:.2f})"
+        doubts.append(Doubt("a heavy tail", found, _MORE, is_lasting=True))
     if step.effective < _FEW:
-        doubts.append(f"only {step.effective:.0f} effective particles: start the twin with more, or {refit}")
+        found = f"only {step.effective:.0f} effective particles"
+        advice = f"start the twin with more, or {_REFIT}"
+        doubts.append(Doubt("few effective particles", found, advice, is_lasting=False))
     if step.effective_population < _FEW_POPULATIONS:
-        doubts.append(
-            f"only {step.effective_population:.0f} effective draws of the population are left: these "
-            f"records say something of the population; {refit}"
+        found = (
+            f"only {step.effective_population:.0f} effective draws of the population are left, as these records "
+            "say something of the population"
         )
-    elif not np.isfinite(step.error):
-        doubts.append(f"the Monte Carlo error is not known of any parameter: start the twin anew, or {refit}")
-    elif step.error > 1.0:
-        doubts.append(
-            f"the Monte Carlo error of {worst} is {step.error:.1f} times what is tolerated: start the twin "
-            f"with more particles, from a fit with more draws, or {refit}"
-        )
-    return replace(step, doubts=(*lasting, *doubts), lasting=tuple(lasting))
+        doubts.append(Doubt("few effective draws of the population", found, _REFIT, is_lasting=False))
+    elif not step.error <= 1.0:
+        doubts.append(_error_doubt(worst, step.error))
+    return doubts
+
+
+def _error_doubt(worst: str, error: float) -> Doubt:
+    """Of a Monte Carlo error above what is tolerated, or not known."""
+    if not np.isfinite(error):
+        found = "the Monte Carlo error is not known of any parameter"
+        advice = f"start the twin anew, or {_REFIT}"
+        return Doubt("Monte Carlo error that is not known", found, advice, is_lasting=False)
+    texts = (f"{error:.{digits}f}" for digits in range(1, 17))  # 16 tell the least number above 1 from it
+    times = next(text for text in texts if float(text) > 1.0)
+    found = f"the Monte Carlo error of {worst} is {times} times what is tolerated"
+    advice = f"{_MORE}, from a fit with more draws, or {_REFIT}"
+    return Doubt(f"Monte Carlo error of {worst}", found, advice, is_lasting=False)

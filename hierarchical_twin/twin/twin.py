@@ -54,6 +54,30 @@ class Surprise:
         return self.p_value < SURPRISING
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """One thing that speaks against trusting an update; its text is what was found, and what to do.
+
+    Attributes
+    ----------
+    kind : str
+        The same for doubts of several updates that say one thing, with other numbers; as in docs/twin.md.
+    found : str
+    advice : str
+        What to do; empty where nothing is known.
+    is_lasting : bool
+        Whether later updates do not mend it.
+    """
+
+    kind: str
+    found: str
+    advice: str
+    is_lasting: bool
+
+    def __str__(self) -> str:
+        return f"{self.found}: {self.advice}" if self.advice else self.found
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """One update of a twin.
@@ -82,10 +106,8 @@ class Step:
         density of the new ones.
     parameters : pandas.DataFrame
         ``parameter, mean, sd, median, lower, upper`` after the update, 90 % equal-tailed.
-    doubts : tuple of str
+    doubts : tuple of Doubt
         What speaks against trusting the update; empty if nothing does.
-    lasting : tuple of str
-        Those of the doubts that a later update does not mend.
     error : float
         Monte Carlo error of the parameter for which it is largest, as a share of what is tolerated.
     """
@@ -102,8 +124,7 @@ class Step:
     acceptance: float
     log_evidence: float
     parameters: pd.DataFrame
-    doubts: tuple[str, ...] = ()
-    lasting: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     error: float = float("nan")
 
     @property
@@ -128,7 +149,7 @@ class Step:
                 f"measurements left out: {', '.join(self.unused)}; the spec's filters and times, or an input "
                 "or dose that is not known, leave them out"
             )
-        return (*said, *self.doubts)
+        return (*said, *map(str, self.doubts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,10 +207,19 @@ class Twin:
         return effective_draws(self.particles)
 
     @property
-    def doubts(self) -> tuple[str, ...]:
-        """What speaks against trusting the twin as it is: doubts of its last update, lasting ones of all."""
-        last = self.steps[-1].doubts if self.steps else ()
-        return tuple(dict.fromkeys([*(doubt for step in self.steps for doubt in step.lasting), *last]))
+    def standing_doubts(self) -> tuple[tuple[int, Doubt], ...]:
+        """Doubts of its last update, lasting ones of all: in order, each with the number of its update."""
+        return tuple(
+            (number, doubt)
+            for number, step in enumerate(self.steps, start=1)
+            for doubt in step.doubts
+            if doubt.is_lasting or number == self.revision
+        )
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """What speaks against trusting the twin as it is, each once; ``str`` of one is in plain words."""
+        return tuple(dict.fromkeys(doubt for _, doubt in self.standing_doubts))
 
     def intervals(self, prob: float = DEFAULT_PROB) -> pd.DataFrame:
         """The patient's parameters with equal-tailed credible intervals.

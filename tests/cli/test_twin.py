@@ -13,6 +13,7 @@ import hierarchical_twin as ht
 from cli.command import refused, run
 from hierarchical_twin.cli.twin import group
 from hierarchical_twin.twin.store import TwinStore
+from hierarchical_twin.twin.twin import Doubt
 
 COMMANDS = ("start", "update", "show", "forecast", "score", "next-sample")
 FEW = ("--particles", 200, "--seed", 2)
@@ -112,11 +113,12 @@ def test_a_doubt_of_an_earlier_update_is_still_told(stored, tmp_path):
     run("twin", "update", stored, records(tmp_path / "a.csv", "n1,0,250"))
     opened = TwinStore(stored)
     twin = opened.open("n1")
-    doubted = replace(twin.steps[0], doubts=("moves failed",), lasting=("moves failed",))
+    failed = Doubt("moves that are not accepted", "moves failed", "fit again", is_lasting=True)
+    doubted = replace(twin.steps[0], doubts=(failed,))
     opened.save(replace(twin, steps=(doubted,)), overwrite=True)
     said = run("twin", "update", stored, records(tmp_path / "b.csv", "n1,1,260"))
     assert opened.open("n1").revision == 2
-    assert said.code == 3 and "n1: moves failed\n" in said.err
+    assert said.code == 3 and "n1: moves failed: fit again\n" in said.err
 
 
 def test_show_a_table_of_all(stored, tmp_path):

@@ -241,3 +241,13 @@ def test_a_smoothed_path_does_not_depend_on_the_units_of_a_state() -> None:
 
     for one, other in zip(tied(scale), tied(jnp.ones(2)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:Numba will use object mode")
+def test_a_pymc_program_refuses_to_draw_measurements() -> None:
+    import pymc as pm
+
+    from hierarchical_twin.backends.pymc import pymc_model
+
+    with pymc_model(model()), pytest.raises(Exception, match="process noise"):
+        pm.sample_prior_predictive(5, random_seed=1)

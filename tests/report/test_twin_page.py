@@ -15,16 +15,18 @@ from twin.posited import posited
 import hierarchical_twin as ht
 from hierarchical_twin.errors import DataError, SamplingError, TwinError
 from hierarchical_twin.report.page.numbers import plain, span
-from hierarchical_twin.report.twin_doubts import doubts_of
 from hierarchical_twin.report.twin_page import write_twin_page
 from hierarchical_twin.report.twin_pictures import timeline_figure
 from hierarchical_twin.report.twin_verdict import gather_twin_verdict
 from hierarchical_twin.report.twin_view import meanings_of, view_twin
-from hierarchical_twin.twin.twin import Twin
+from hierarchical_twin.twin.twin import Doubt, Twin
 
 from .page_fits import HOSTILE
 from .test_page import Outline, data_of
 
+FEW = Doubt(
+    "few effective particles", "only 12 effective particles", "start the twin with more", is_lasting=False
+)
 SECTIONS = ["verdict", "timeline", "parameters", "states", "records", "updates", "provenance"]
 
 
@@ -168,70 +170,23 @@ def test_a_twin_without_records_says_so(started, folder):
 def test_a_twin_that_can_be_used_and_one_in_doubt(started, folder):
     good = ht.update(started, {"t": 0.0, "y": 5.5})
     assert "This twin can be used" in Outline(write_twin_page(good, folder / "a.html").read_text()).text
-    step = replace(good.steps[-1], doubts=("only 12 effective particles: start the twin with more",))
-    doubted = replace(good, steps=(step,))
+    doubted = replace(good, steps=(replace(good.steps[-1], doubts=(FEW,)),))
     text = Outline(write_twin_page(doubted, folder / "b.html").read_text()).text
     assert "Do not rely on this twin yet" in text and "Not to be used yet" in text
     assert "Update 1 : only 12 effective particles Try Start the twin with more." in text
 
 
-REFIT = "fit the cohort again with this patient's records"
-
-
-@pytest.mark.parametrize(
-    ("sentence", "kind", "advice"),
-    [
-        (f"the new records count by 40% only: they contradict all before; {REFIT}", "in part only", REFIT),
-        (f"only 3% of the particles' moves were accepted: {REFIT}", "not accepted", REFIT),
-        (
-            "weights with a heavy tail (k-hat 0.91): start with more particles",
-            "tail",
-            "start with more particles",
-        ),
-        (f"only 7 effective draws of the population are left: these say; {REFIT}", "draws", REFIT),
-        (f"the Monte Carlo error of V_1 is 1.1 times what is tolerated: {REFIT}", "error of V_1", REFIT),
-        (
-            f"only 3 of the particles can explain the records: check them; if right, {REFIT}",
-            "explain",
-            "check them; if right, " + REFIT,
-        ),
-        (
-            "all particles have the same slope: start the twin with more",
-            "all the same",
-            "start the twin with more",
-        ),
-        ("a doubt of a later version: look at it", "a doubt of a later version", "look at it"),
-        ("a doubt without advice", "a doubt without advice", ""),
-    ],
-)
-def test_a_doubt_is_told_apart_from_what_to_do(twin, sentence, kind, advice):
-    step = replace(twin.steps[0], doubts=(sentence,), lasting=(sentence,))
-    (doubt,) = doubts_of(step)
-    assert kind in doubt.kind
-    assert doubt.advice == advice and doubt.is_lasting
-    assert sentence.startswith(doubt.found) and advice not in doubt.found.split(": ")
-
-
-def test_doubts_of_an_update_are_of_known_kinds(fit):
-    few = ht.start_twin(fit, patient="eve", covariates={}, particles=30)
-    found = doubts_of(ht.update(few, {"t": 4.0, "y": 60.0}).steps[-1])
-    assert len(found) >= 2
-    for doubt in found:
-        assert doubt.advice and doubt.kind != doubt.found and not re.search(r"\d", doubt.kind)
-
-
 def test_doubts_of_one_kind_are_one_and_others_are_not_taken_for_it(twin):
-    def told(number: int, *sentences: str, is_lasting: bool = True):
-        return replace(twin.steps[number], doubts=sentences, lasting=sentences if is_lasting else ())
+    def heavy(k_hat: float) -> Doubt:
+        found = f"weights with a heavy tail (k-hat {k_hat})"
+        return Doubt("a heavy tail", found, "start the twin with more particles", is_lasting=True)
 
-    heavy = "weights with a heavy tail (k-hat {}): start the twin with more particles"
-    wide = "the Monte Carlo error of {} is 1.3 times what is tolerated: start the twin with more particles"
-    steps = (
-        told(0, heavy.format("0.72"), wide.format("k_1")),
-        told(1, "only 12 effective particles: start the twin with more", is_lasting=False),
-        told(2, heavy.format("0.95"), wide.format("k_2"), is_lasting=False),
-    )
-    verdict = gather_twin_verdict(view_twin(replace(twin, steps=steps), prob=0.9))
+    def wide(name: str, *, is_lasting: bool) -> Doubt:
+        return Doubt(f"Monte Carlo error of {name}", f"error of {name}", "", is_lasting)
+
+    told = (heavy(0.72), wide("k_1", is_lasting=True)), (FEW,), (heavy(0.95), wide("k_2", is_lasting=False))
+    steps = [replace(step, doubts=doubts) for step, doubts in zip(twin.steps, told, strict=True)]
+    verdict = gather_twin_verdict(view_twin(replace(twin, steps=tuple(steps)), prob=0.9))
     found = {gate.name: gate.found for gate in verdict.gates if gate.state == "failed"}
     assert found["Updates 1, 3"] == "weights with a heavy tail (k-hat 0.95) (at the last of them)"
     assert "error of k_1" in found["Update 1"] and "error of k_2" in found["Update 3"]

@@ -225,3 +225,37 @@ def test_rows_that_change_the_doses_of_the_past_are_refused() -> None:
     rows = pd.DataFrame({"id": ["a", "a"], "hour": [0.0, 12.0], "evid": [1, 0], "amount": [300.0, np.nan]})
     with pytest.raises(ht.SamplingError, match="patient 'a': got doses other than those"):
         ht.predict(dosed_fit(), rows=rows)
+
+
+def test_a_dose_is_planned_at_the_time_of_the_last_record() -> None:
+    """A trough now, which dose now? The record stands before the dose."""
+    twin = ht.start_twin(dosed_fit(), patient="now", covariates={}, particles=1000, seed=1)
+    given = {"hour": 0.0, "evid": 1, "amount": 100.0}
+    twin = ht.update(twin, [given, {"hour": 10.0, "evid": 0, "active": 0.5}])
+    found = {}
+    for hour in (10.0, 10.001):
+        plan = [{"hour": hour, "evid": 1, "amount": 50.0}]
+        words = {"by": "amount", "between": (0.0, 800.0), "plan": plan, "draws": 1000, "probability": 0.5}
+        found[hour] = ht.next_dose(twin, "active > 0.9 at 14", **words)["value"][0]
+    assert found[10.0] == pytest.approx(found[10.001], rel=0.05)
+
+
+def test_a_plan_of_the_past_is_refused() -> None:
+    twin = ht.start_twin(dosed_fit(), patient="past", covariates={}, particles=200, seed=1)
+    twin = ht.update(
+        twin, [{"hour": 0.0, "evid": 1, "amount": 100.0}, {"hour": 10.0, "evid": 0, "active": 0.5}]
+    )
+    plan = [{"hour": 2.0, "evid": 1, "amount": 500.0}]
+    for ask in (
+        lambda: ht.forecast(twin, [12.0], plan=plan),
+        lambda: ht.states(twin, [12.0], plan=plan),
+        lambda: ht.probability_of(twin, "active > 1 at 12", plan=plan),
+    ):
+        with pytest.raises(ht.SamplingError, match="patient 'past': got doses other than those"):
+            ask()
+
+
+def test_a_new_patient_does_not_depend_on_what_else_is_asked() -> None:
+    rows = pd.DataFrame({"id": ["q", "q", "r"], "day": [-5.0, 9.0, 9.0]})
+    with pytest.raises(ht.SamplingError, match="patient 'q': got a time before process noise begins"):
+        ht.predict(fit(), rows=rows)

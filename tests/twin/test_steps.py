@@ -13,6 +13,8 @@ import hierarchical_twin as ht
 from hierarchical_twin.analysis.statements import Chance
 from hierarchical_twin.twin import update as updates
 from hierarchical_twin.twin.chances import limited
+from hierarchical_twin.twin.steps import _doubts_of
+from hierarchical_twin.twin.twin import Doubt, Step
 from twin.known import (
     MEAN,
     SIGMA,
@@ -46,6 +48,10 @@ def without_weight(twin: ht.Twin, places: slice) -> ht.Twin:
     log_weights[places] = -np.inf
     log_weights -= np.logaddexp.reduce(log_weights)
     return replace(twin, particles=twin.particles._replace(log_weights=log_weights))
+
+
+def lasting(step: Step) -> list[Doubt]:
+    return [doubt for doubt in step.doubts if doubt.is_lasting]
 
 
 def exact_p(time: float, value: float, known: tuple[np.ndarray, np.ndarray]) -> float:
@@ -86,16 +92,17 @@ def test_a_quantity_that_is_infinite_for_some_hides_no_error_of_the_others(twin,
 def test_one_particle_that_explains_the_records_is_no_posterior(twin) -> None:
     step = ht.update(with_effects(twin, slice(1, None), 1e308), NEXT).steps[-1]
     assert step.stages and not step.is_trustworthy
-    assert any("only 1 of the particles" in doubt for doubt in step.lasting)
-    assert any("the same intercept, slope" in doubt for doubt in step.lasting)
+    assert any("only 1 of the particles" in doubt.found for doubt in lasting(step))
+    assert any("the same intercept, slope" in doubt.found for doubt in lasting(step))
 
 
 def test_a_few_particles_that_explain_the_records_spread_out_but_are_told(twin) -> None:
     few = with_effects(twin, slice(8, None), np.nan)
     step = ht.update(few, NEXT).steps[-1]
     assert step.stages and step.acceptance > 0.2, "those that are lost do not hold the others"
-    assert len(step.lasting) == 1 and "of the particles (0.00" in step.lasting[0]
-    assert not ht.update(with_effects(twin, slice(1000, None), np.nan), NEXT).steps[-1].lasting
+    (doubt,) = lasting(step)
+    assert "of the particles (0.00" in doubt.found
+    assert not lasting(ht.update(with_effects(twin, slice(1000, None), np.nan), NEXT).steps[-1])
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +116,7 @@ def misread() -> ht.Twin:
 def test_a_correction_is_judged_without_the_value_it_replaces(misread) -> None:
     step = ht.update(misread, {"record": "v1", "time_d": 2.0, "reaction_ms": 300.0}).steps[-1]
     others = (0.0, 5.0, 9.0), (270.0, 330.0, 345.0)
-    assert step.corrected == ("v1",) and not step.lasting
+    assert step.corrected == ("v1",) and not lasting(step)
     (surprise,) = step.surprises
     assert surprise.p_value == pytest.approx(exact_p(2.0, 300.0, line_posterior(*others)), abs=0.04)
     wrong = ht.update(misread, {"record": "v1", "time_d": 2.0, "reaction_ms": 28.0}).steps[-1]
@@ -216,4 +223,44 @@ def test_a_correction_too_far_to_walk_back_from_is_told() -> None:
     known = ht.update(start, [{"record": f"v{place}", **row} for place, row in enumerate(rows)])
     step = ht.update(known, {"record": "v1", "time_d": 2.0, "reaction_ms": 275.0}).steps[-1]
     assert np.isnan(step.surprises[0].p_value) and not step.surprises[0].is_surprising
-    assert "start the twin anew and give it all records" in step.lasting[0]
+    assert "start the twin anew and give it all records" in lasting(step)[0].advice
+
+
+def test_doubts_are_of_known_kinds_and_their_text_is_what_was_found_and_what_to_do() -> None:
+    few = ht.start_twin(study_fit(), patient="new", covariates={}, particles=30, seed=1)
+    step = ht.update(few, {"time_d": 4.0, "reaction_ms": 600.0}).steps[-1]
+    assert len(step.doubts) >= 2
+    for doubt in step.doubts:
+        assert doubt.advice and not any(letter.isdigit() for letter in doubt.kind)
+        assert str(doubt) == f"{doubt.found}: {doubt.advice}"
+    assert step.warnings[-len(step.doubts) :] == tuple(map(str, step.doubts))
+    assert str(Doubt("other", "a doubt without advice", "", is_lasting=False)) == "a doubt without advice"
+
+
+def test_lasting_doubts_stand_and_others_only_until_the_next_update(twin) -> None:
+    stays = Doubt("moves that are not accepted", "only 1% of the moves", "fit again", is_lasting=True)
+    goes = Doubt("few effective particles", "only 9 effective particles", "start with more", is_lasting=False)
+    told = (stays, goes), (stays,), (goes,)
+    doubted = replace(twin, steps=tuple(replace(twin.steps[0], doubts=doubts) for doubts in told))
+    assert doubted.standing_doubts == ((1, stays), (2, stays), (3, goes))
+    assert doubted.doubts == (stays, goes)
+    assert ", ".join(map(str, doubted.doubts)) == (
+        "only 1% of the moves: fit again, only 9 effective particles: start with more"
+    )
+    assert not replace(twin, steps=()).doubts
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(1.7, "is 1.7 times"), (1.04, "is 1.04 times"), (1.0004, "is 1.0004 times"), (12.34, "is 12.3 times")],
+)
+def test_an_error_above_what_is_tolerated_reads_so(twin, error: float, text: str) -> None:
+    (doubt,) = _doubts_of(replace(twin.steps[-1], error=error), 1.0, "slope")
+    assert text in doubt.found and doubt.kind == "Monte Carlo error of slope"
+
+
+@pytest.mark.parametrize("error", [np.inf, np.nan])
+def test_an_error_that_is_not_known_is_a_doubt_and_a_tolerated_one_is_not(twin, error: float) -> None:
+    (doubt,) = _doubts_of(replace(twin.steps[-1], error=error), 1.0, "")
+    assert doubt.kind == "Monte Carlo error that is not known"
+    assert not _doubts_of(replace(twin.steps[-1], error=1.0), 1.0, "slope")

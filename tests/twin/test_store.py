@@ -12,7 +12,7 @@ import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ import hierarchical_twin as ht
 from hierarchical_twin.analysis import files
 from hierarchical_twin.twin import folder as folder_module
 from hierarchical_twin.twin import kept, kept_population, store
-from hierarchical_twin.twin.kept import read_twin
+from hierarchical_twin.twin.kept import TWIN_VERSION, read_twin
 from hierarchical_twin.twin.particles import Particles
 from hierarchical_twin.twin.store import TwinStore
-from hierarchical_twin.twin.twin import Step, Surprise, Twin
+from hierarchical_twin.twin.twin import Doubt, Step, Surprise, Twin
 from twin.posited import posited
 
 HOSTILE = (
@@ -60,6 +60,7 @@ SHIPPED = {
     "tumor_growth": "tumor_growth/lung_xenograft_control.csv",
 }
 NEW = {"age": 50.0, "site": "s1"}
+FEW = Doubt("few effective particles", "only 30 effective particles", "start with more", is_lasting=False)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def learned(twin: Twin, record: str, value: float = 1.0, *, corrects: bool = Fal
     surprise = Surprise(record, "y", 2.0, value, 0.001 if value > 50 else 0.4)
     table = pd.DataFrame({"parameter": ["slope"], "mean": [value], "sd": [0.1]})
     names = ((), (record,)) if corrects else ((record,), ())
-    step = Step(*names, (), (), (surprise,), 30.0, 20.0, float("nan"), 1, 0.25, -1.5, table, ("few",))
+    step = Step(*names, (), (), (surprise,), 30.0, 20.0, float("nan"), 1, 0.25, -1.5, table, (FEW,))
     return replace(
         twin,
         records=pd.concat([frame, pd.DataFrame([row], dtype=object)], ignore_index=True).astype(object),
@@ -154,7 +155,7 @@ def test_a_twin_of_an_earlier_version_is_opened_and_goes_on(folder, started):
     path = opened.save(learned(started["n1"], "a"))
     arrays = dict(np.load(path))
     told = json.loads(arrays["told"].tobytes())
-    assert told["steps"][0].pop("doubts") == ["few"]
+    assert told["steps"][0].pop("doubts") == [asdict(FEW)]
     np.savez(path, **{**arrays, "told": np.frombuffer(json.dumps(told).encode(), np.uint8)})
     twin = opened.open("n1")
     assert twin.steps[0].doubts == ()
@@ -386,7 +387,8 @@ def test_a_crash_while_a_store_is_made_leaves_nothing(tmp_path, fit, started, wh
     assert_same(TwinStore(path).open("n1"), started["n1"])
 
 
-DAMAGES = ["cut", "flipped", "empty", "words", "packed otherwise", "encrypted", "newer"]
+VERSIONS = {"older": TWIN_VERSION - 1, "newer": TWIN_VERSION + 1}
+DAMAGES = ["cut", "flipped", "empty", "words", "packed otherwise", "encrypted", *VERSIONS]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -394,10 +396,11 @@ def test_a_damaged_file_is_told(folder, started, damage):
     opened = TwinStore(folder)
     path = opened.save(started["n1"])
     data = path.read_bytes()
-    if damage == "newer":
+    if damage in VERSIONS:
         arrays = dict(np.load(path))
         header = bytes(arrays["header"]).replace(
-            b'"hierarchical_twin_twin": 1', b'"hierarchical_twin_twin": 9'
+            f'"hierarchical_twin_twin": {TWIN_VERSION}'.encode(),
+            f'"hierarchical_twin_twin": {VERSIONS[damage]}'.encode(),
         )
         np.savez(path, **{**arrays, "header": np.frombuffer(header, np.uint8)})
     else:
@@ -410,7 +413,7 @@ def test_a_damaged_file_is_told(folder, started, damage):
         packed = data[: name + 10] + b"\x63" + data[name + 11 :]
         damaged = {"cut": data[:-200], "flipped": flipped, "empty": b"", "words": b"a,b\n1,2\n"}
         path.write_bytes((damaged | {"packed otherwise": packed, "encrypted": locked})[damage])
-    told = "version 9" if damage == "newer" else "damaged"
+    told = f"a twin of version {VERSIONS[damage]}" if damage in VERSIONS else "damaged"
     with pytest.raises(ht.SamplingError, match=told):
         opened.open("n1")
     opened.save(started["n1"], overwrite=True)
@@ -633,10 +636,8 @@ def test_history_has_every_revision_and_when_it_was_saved(folder, started, monke
     assert list(found["revision"]) == [0, 1, 2, 3]
     assert list(found["added"]) == ["", "a", "b", ""] and list(found["corrected"]) == ["", "", "", "a"]
     assert list(found["surprising"]) == [0, 1, 0, 0]
-    assert (
-        found["warnings"].iloc[1].startswith("y of 60 at 2 does not fit")
-        and found["warnings"].iloc[2] == "few"
-    )
+    assert found["warnings"].iloc[1].startswith("y of 60 at 2 does not fit")
+    assert found["warnings"].iloc[2] == str(FEW)
     assert found["saved"].iloc[0] == first and found["saved"].is_monotonic_increasing
     assert found["saved"].iloc[2] == found["saved"].iloc[3]
     assert abs(found["saved"].iloc[3] - pd.Timestamp.now("UTC")) < pd.Timedelta("60s")
