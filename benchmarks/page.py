@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.page_figures import draw_figures
 from benchmarks.page_tables import agreement_table, engine_table, headline_table, left_out_list, ode_lines
+from benchmarks.page_twins import twins_text
 from benchmarks.page_whole import scaling_table, step_table, whole_table
 from benchmarks.problems import PROBLEMS
 from benchmarks.results import Group, read_groups
@@ -74,6 +75,8 @@ def _sections(groups: Sequence[Group], out: Path, drawn: Sequence[str]) -> Itera
             yield "![Time and memory against patients](benchmarks/scaling.svg)"
     if table := step_table(out / "steps"):
         yield "## One NUTS step against one gradient\n\n" + table
+    if table := twins_text(out / "twins"):
+        yield "## Twins\n\n" + table
     yield "## How it was measured\n\n" + HOW.rstrip()
     yield "## Do the engines agree?\n\n" + agreement_table(groups)
     yield "## Every engine"
