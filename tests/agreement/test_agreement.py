@@ -26,6 +26,8 @@ HEAVY = ("glucose_minimal_model", "prodrug_activation")
 """Mechanisms that take seconds to compile."""
 LIGHT = ("centered", "mixed", "informed_centered")
 """Choices tried every time where the mechanism is light, beside the spec's own and the informed one."""
+SLOW = ("glucose", "bolus", "glucose_wandering", "errors_wandering")
+"""Written specs that take long to compile."""
 INFORMED = {
     ("sites", "informed"),
     ("sites", "noncentered_informed"),
@@ -66,7 +68,9 @@ def declared_rows() -> Iterator[Any]:
     """Every written spec in its own parameterization, some informed, and slowly in the others."""
     for name in DECLARED:
         for choice in choices_of(spec_of(name)):
-            is_fast = choice == "own" and name not in ("glucose", "bolus")
+            if spec_of(name).process_noise and choice not in ("own", "informed"):
+                continue  # a filter takes a minute to compile, and no notice of how effects are sampled
+            is_fast = choice == "own" and name not in SLOW
             marks = () if is_fast or (name, choice) in INFORMED else (pytest.mark.slow,)
             yield pytest.param(name, choice, id=f"{name}-{choice}", marks=marks)
 
