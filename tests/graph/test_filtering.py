@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from prediction.dosed import BOLUS
 from scipy.integrate import quad
 from scipy.special import erfcx
 from scipy.stats import multivariate_normal, norm
@@ -183,26 +184,13 @@ def test_what_a_limit_takes_from_mean_and_variance(limit: float) -> None:
     assert np.isfinite(jax.grad(lambda at: sum(_below(at)))(jnp.asarray(limit)))
 
 
-DOSED = """\
-spec: 1
-name: dosed
-title: A prodrug whose levels wander
-mechanism: {name: prodrug_activation, input: bolus}
-time: {column: hour, unit: h}
-patient: {column: id}
-parameters:
-  V: {unit: L, typical: "LogNormal(20, 0.3)", formula: "1 + (1 | patient)"}
-  k_el: {unit: 1/h, typical: "LogNormal(0.2, 0.3)"}
-  k_act: {unit: 1/h, typical: "LogNormal(0.1, 0.3)"}
-  k_out: {unit: 1/h, value: 0.15}
-random_effects:
-  patient: {sd: "HalfNormal(0.3)"}
-process_noise: {prodrug: "HalfNormal(0.1)", active: "HalfNormal(0.05)"}
-doses: {amount: amount, unit: mg, event: evid}
-observations:
+DOSED = (
+    BOLUS.replace(" + slow", "")
+    + """\
   parent: {column: parent, unit: mg/L, predicts: prodrug, error: proportional, sigma: "HalfNormal(0.3)"}
-  active: {column: active, unit: mg/L, predicts: active, error: normal, sigma: "HalfNormal(0.3)"}
+process_noise: {prodrug: "HalfNormal(0.1)", active: "HalfNormal(0.05)"}
 """
+)
 
 
 def test_a_record_of_one_outcome_at_the_dose_leaves_the_gradient_finite() -> None:
@@ -214,7 +202,7 @@ def test_a_record_of_one_outcome_at_the_dose_leaves_the_gradient_finite() -> Non
             "evid": [1, 0, 0, 0],
             "amount": [100.0, np.nan, np.nan, np.nan],
             "parent": [np.nan, np.nan, 3.0, 1.2],
-            "active": [np.nan, 0.05, 0.5, 0.9],
+            "y": [np.nan, 0.05, 0.5, 0.9],
         }
     )
     spec = ht.parse_spec(DOSED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -71,21 +71,6 @@ DESIGNS = {
             ('sigma: "HalfNormal(100)"', 'sigma: "LogNormal(median=25, sd=0.3)"'),
         ),
     ),
-    "linear_wandering": Design(
-        spec="sleep",
-        table="sleep/sleepstudy.csv",
-        patients=18,
-        cohorts=4,
-        parameters=("intercept", "slope"),
-        priors=(
-            ("Normal(mean=300, sd=100)", "Normal(mean=250, sd=30)"),
-            ("Normal(mean=0, sd=20)", "Normal(mean=10, sd=5)"),
-            ('intercept: "HalfNormal(100)"', 'intercept: "LogNormal(median=25, sd=0.4)"'),
-            ('slope: "HalfNormal(20)"', 'slope: "LogNormal(median=6, sd=0.4)"'),
-            ('sigma: "HalfNormal(100)"', 'sigma: "LogNormal(median=25, sd=0.3)"'),
-        ),
-        process_noise='process_noise: {y: "LogNormal(median=15, sd=0.3)"}\n',
-    ),
     "apoptosis": Design(
         spec="apoptosis_threshold",
         table="apoptosis_threshold/cll_exvivo_fludarabine_nutlin3.csv",
@@ -128,4 +113,7 @@ DESIGNS = {
         },
     ),
 }
+DESIGNS["linear_wandering"] = replace(
+    DESIGNS["linear"], cohorts=4, process_noise='process_noise: {y: "LogNormal(median=15, sd=0.3)"}\n'
+)
 """Name to design; the minimal model is the slowest, so its cohorts are few and small."""

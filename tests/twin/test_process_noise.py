@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from prediction.dosed import BOLUS
 from scipy.stats import norm
 
 import hierarchical_twin as ht
@@ -160,25 +161,7 @@ def test_a_fit_and_its_twin_refuse_another_past() -> None:
         ht.predict(fit(), rows=rows)
 
 
-DOSED = """\
-spec: 1
-name: dosed
-title: A prodrug whose levels wander
-mechanism: {name: prodrug_activation, input: bolus}
-time: {column: hour, unit: h}
-patient: {column: id}
-parameters:
-  V: {unit: L, typical: "LogNormal(20, 0.3)", formula: "1 + (1 | patient)"}
-  k_el: {unit: 1/h, typical: "LogNormal(0.2, 0.3)"}
-  k_act: {unit: 1/h, typical: "LogNormal(0.1, 0.3)"}
-  k_out: {unit: 1/h, value: 0.15}
-random_effects:
-  patient: {sd: "HalfNormal(0.3)"}
-process_noise: {active: "HalfNormal(0.05)"}
-doses: {amount: amount, unit: mg, event: evid}
-observations:
-  active: {column: active, unit: mg/L, predicts: active, error: normal, sigma: "HalfNormal(0.3)"}
-"""
+DOSED = BOLUS.replace(" + slow", "") + 'process_noise: {active: "HalfNormal(0.05)"}\n'
 
 
 @cache
@@ -189,7 +172,7 @@ def dosed_fit() -> ht.Fit:
             "hour": [0.0, 1.0, 4.0, 9.0],
             "evid": [1, 0, 0, 0],
             "amount": [100.0, np.nan, np.nan, np.nan],
-            "active": [np.nan, 0.3, 0.9, 0.8],
+            "y": [np.nan, 0.3, 0.9, 0.8],
         }
     )
     population = {
@@ -210,7 +193,7 @@ def test_the_next_dose_starts_from_where_the_patient_is() -> None:
     for label, level in (("low", 0.4), ("high", 1.3)):
         twin = ht.start_twin(dosed_fit(), patient=label, covariates={}, particles=1500, seed=1)
         given = {"hour": 0.0, "evid": 1, "amount": 100.0}
-        twin = ht.update(twin, [given, {"hour": 10.0, "evid": 0, "active": level}])
+        twin = ht.update(twin, [given, {"hour": 10.0, "evid": 0, "y": level}])
         words = {"by": "amount", "between": (0.0, 800.0), "plan": plan, "draws": 1500}
         found[label] = ht.next_dose(twin, "active > 0.9 at 16", probability=0.5, **words)["value"][0]
         # At the dose found, the same plan reaches the target with the probability asked for.
@@ -231,7 +214,7 @@ def test_a_dose_is_planned_at_the_time_of_the_last_record() -> None:
     """A trough now, which dose now? The record stands before the dose."""
     twin = ht.start_twin(dosed_fit(), patient="now", covariates={}, particles=1000, seed=1)
     given = {"hour": 0.0, "evid": 1, "amount": 100.0}
-    twin = ht.update(twin, [given, {"hour": 10.0, "evid": 0, "active": 0.5}])
+    twin = ht.update(twin, [given, {"hour": 10.0, "evid": 0, "y": 0.5}])
     found = {}
     for hour in (10.0, 10.001):
         plan = [{"hour": hour, "evid": 1, "amount": 50.0}]
@@ -242,9 +225,7 @@ def test_a_dose_is_planned_at_the_time_of_the_last_record() -> None:
 
 def test_a_plan_of_the_past_is_refused() -> None:
     twin = ht.start_twin(dosed_fit(), patient="past", covariates={}, particles=200, seed=1)
-    twin = ht.update(
-        twin, [{"hour": 0.0, "evid": 1, "amount": 100.0}, {"hour": 10.0, "evid": 0, "active": 0.5}]
-    )
+    twin = ht.update(twin, [{"hour": 0.0, "evid": 1, "amount": 100.0}, {"hour": 10.0, "evid": 0, "y": 0.5}])
     plan = [{"hour": 2.0, "evid": 1, "amount": 500.0}]
     for ask in (
         lambda: ht.forecast(twin, [12.0], plan=plan),
