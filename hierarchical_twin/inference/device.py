@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -112,6 +113,28 @@ def float64_on(place: Place) -> Iterator[None]:
     """Double precision on the chosen device, for this block and this thread only."""
     with jax.enable_x64(True), jax.default_device(place.device):
         yield
+
+
+def map_ahead[Item, Found](
+    function: Callable[[Item], Found], items: Iterable[Item], place: Place
+) -> Iterator[Found]:
+    """A function of each item, in their order, on all workers of a place in double precision.
+
+    At most one more result than there are workers is held at a time.
+    """
+
+    def run(item: Item) -> Found:
+        with float64_on(place):
+            return function(item)
+
+    waiting: deque[Future[Found]] = deque()
+    with ThreadPoolExecutor(place.workers) as workers:
+        for item in items:
+            waiting.append(workers.submit(run, item))
+            if len(waiting) > place.workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _cpu(chains: int, workers: int | None) -> Place | None:

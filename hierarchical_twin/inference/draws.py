@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hierarchical_twin.graph.derived import derived_values
 from hierarchical_twin.graph.evaluate import draw_on_path, reported_values, score
 from hierarchical_twin.graph.model import Model
+from hierarchical_twin.inference.device import Place, map_ahead
 
 Array = Any
 _BATCH_NUMBERS = 4_000_000
@@ -39,13 +39,15 @@ class Unfolded:
     replicates: Mapping[str, np.ndarray]
 
 
-def unfold_draws(model: Model, positions: np.ndarray, *, seed: int) -> Unfolded:
+def unfold_draws(model: Model, positions: np.ndarray, place: Place, *, seed: int) -> Unfolded:
     """Evaluate the model at every draw.
 
     Parameters
     ----------
     model : Model
     positions : ndarray, shape [chain, draw, size]
+    place : Place
+        On whose workers batches are evaluated.
     seed : int
         For the replicates of the posterior predictive.
     """
@@ -62,19 +64,23 @@ def unfold_draws(model: Model, positions: np.ndarray, *, seed: int) -> Unfolded:
         return named, scored.log_likelihood, replicates
 
     batch = batch_size(model, len(flat))
-    evaluate = jax.jit(jax.vmap(one))
+    # The last batch is the last `batch` draws, so that one shape is compiled.
+    begins = [min(start, len(flat) - batch) for start in range(0, len(flat), batch)]
+    evaluate = jax.jit(jax.vmap(one)).lower(flat[:batch], keys[:batch]).compile()
     whole: tuple[dict[str, np.ndarray], ...] = ({}, {}, {})
-    for start in range(0, len(flat), batch):
-        # The last batch is the last `batch` draws, so that one shape is compiled.
-        begin = max(0, min(start, len(flat) - batch))
-        found = evaluate(jnp.asarray(flat[begin : begin + batch]), jnp.asarray(keys[begin : begin + batch]))
+
+    def keep(begin: int) -> None:
+        found = evaluate(flat[begin : begin + batch], keys[begin : begin + batch])
         for kind, (kept, values) in enumerate(zip(whole, found, strict=True)):
             for name, value in values.items():
                 own = np.asarray(value) if kind == 0 else np.asarray(value)[:, masks[name]]
                 # Filled in place: joined from parts, everything would be there twice.
-                if name not in kept:
-                    kept[name] = np.empty((len(flat), *own.shape[1:]), own.dtype)
-                kept[name][begin : begin + batch] = own
+                kept.setdefault(name, np.empty((len(flat), *own.shape[1:]), own.dtype))[
+                    begin : begin + batch
+                ] = own
+
+    for _ in map_ahead(keep, begins, place):
+        pass
     shaped = [
         {name: value.reshape(chains, draws, *value.shape[1:]) for name, value in kind.items()}
         for kind in whole

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.adaptation import Learned, geometry_from, population_names
-from hierarchical_twin.inference.geometry import find_geometry, starts_in
+from hierarchical_twin.inference.device import Place
+from hierarchical_twin.inference.geometry import Geometry, find_geometry, starts_in
 from hierarchical_twin.inference.kernels import (
     Adaptation,
     Kernel,
@@ -21,7 +22,8 @@ from hierarchical_twin.inference.kernels import (
 )
 from hierarchical_twin.inference.label import Integrals
 from hierarchical_twin.inference.marginal.conditional import PatientDraws, draw_effects, flat_draws
-from hierarchical_twin.inference.marginal.density import Plan, make_plan, marginal_log_density
+from hierarchical_twin.inference.marginal.density import Plan, log_prior, marginal_log_density, stand_in
+from hierarchical_twin.inference.marginal.surrogate import GOOD_SPREAD, Surrogate
 from hierarchical_twin.inference.marginal.verdict import Weights, estimate_shifts, judge
 from hierarchical_twin.inference.pilot import Pilot
 from hierarchical_twin.inference.settings import Settings
@@ -31,12 +33,12 @@ from hierarchical_twin.inference.target import Target, make_target
 
 @dataclass(frozen=True)
 class Run:
-    """What the chains of a method are run with; `finish` reads the positions they return."""
+    """What the chains of a method are run with; `finish` reads the positions that they return, at a place."""
 
     kernel: Kernel
     starts: Any
     numbers: Any
-    finish: Callable[[np.ndarray], Finished]
+    finish: Callable[[np.ndarray, Place], Finished]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def prepare_run(
     model: Model,
     settings: Settings,
     old: Learned | None,
+    plan: Callable[[], Plan],
 ) -> Run:
     """What a method's chains are run with.
 
@@ -80,6 +83,8 @@ def prepare_run(
         Its method no longer ``auto``.
     old : Learned, optional
         What an old fit learned of the posterior's shape.
+    plan : callable
+        Makes, or finds, how the effects are integrated out.
     """
     schedule = settings.schedule
     geometry = find_geometry(pilot, model)
@@ -87,10 +92,13 @@ def prepare_run(
     starts = starts_in(geometry, pilot, model, schedule.chains, schedule.seed)
     adaptation = Adaptation(schedule.warmup, settings.target_accept, settings.max_tree_depth)
     if settings.method == "marginal":
-        plan = make_plan(model, geometry.center, geometry.root)
-        kernel = population_kernel(marginal_log_density(plan), adaptation)
-        numbers = Numbers(geometry, plan.numbers)
-        return Run(kernel, starts.whitened, numbers, lambda found: _integrated(plan, found, schedule.seed))
+        planned = plan()
+        kernel, numbers = _population_kernel(planned, geometry, adaptation)
+
+        def finish(population: np.ndarray, place: Place) -> Finished:
+            return _integrated(planned, population, schedule.seed, place)
+
+        return Run(kernel, starts.whitened, numbers, finish)
     target = make_target(model, density)
     make = blocked_kernel if settings.method == "blocked" else joint_kernel
     numbers = Numbers(geometry.ordered(target.order), target.numbers)
@@ -98,8 +106,34 @@ def prepare_run(
         make(target, adaptation),
         starts.ordered(target.order),
         numbers,
-        lambda found: _whole(model, target, found),
+        lambda found, _: _whole(model, target, found),
     )
+
+
+class _Integrated(NamedTuple):
+    """The arrays of a plan's density and of a patient alone, and what stands in for it, if anything does."""
+
+    plan: Any
+    lone: Any
+    surrogate: Surrogate | None
+
+
+def _population_kernel(plan: Plan, geometry: Geometry, adaptation: Adaptation) -> tuple[Kernel, Numbers]:
+    density, lone = marginal_log_density(plan), plan.lone
+    surrogate, spread = stand_in(plan, geometry.center, geometry.root)
+
+    def exact(whitened: Any, numbers: Numbers) -> Any:
+        return density(numbers.geometry.population(whitened), numbers.model.plan)
+
+    def quick(whitened: Any, numbers: Numbers) -> Any:
+        own = lone.with_arrays(numbers.model.lone)
+        prior = log_prior(own, numbers.geometry.population(whitened))
+        return prior + numbers.model.surrogate.at(whitened)
+
+    numbers = Numbers(geometry, _Integrated(plan.numbers, lone.numbers, surrogate))
+    if surrogate is None:
+        return population_kernel(exact, exact, adaptation), numbers
+    return population_kernel(quick if spread <= GOOD_SPREAD else exact, quick, adaptation), numbers
 
 
 def _whole(model: Model, target: Target, positions: np.ndarray) -> Finished:
@@ -107,13 +141,13 @@ def _whole(model: Model, target: Target, positions: np.ndarray) -> Finished:
     return Finished(population_draws(model, flat), lambda: flat, lambda: effect_batches(model, flat))
 
 
-def _integrated(plan: Plan, population: np.ndarray, seed: int) -> Finished:
+def _integrated(plan: Plan, population: np.ndarray, seed: int, place: Place) -> Finished:
     """Population draws with the effects still to be drawn, patients in the model's order."""
     judged: list[PatientDraws] = []
 
     def batches() -> Iterator[PatientDraws]:
         judged.clear()
-        for batch in draw_effects(plan, population, seed):
+        for batch in draw_effects(plan, population, seed, place):
             judged.append(_without_draws(batch))
             yield batch
 
@@ -130,7 +164,7 @@ def _integrated(plan: Plan, population: np.ndarray, seed: int) -> Finished:
         verdict = judge(plan, names, shifts, weights)
         return Integrals(weights.k_hat, names, shifts.mean, shifts.sd, verdict.lines)
 
-    return Finished(population, lambda: flat_draws(plan, population, list(batches())), batches, integrals)
+    return Finished(population, lambda: flat_draws(plan, population, batches()), batches, integrals)
 
 
 def _without_draws(batch: PatientDraws) -> PatientDraws:

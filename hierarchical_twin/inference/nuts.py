@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -269,9 +269,8 @@ def _thinned(name: str, values: np.ndarray, thin: int) -> np.ndarray:
 
 def _watch_until_done(futures: list[Any], running: _Running, watch: Watcher) -> None:
     try:
-        while not all(future.done() for future in futures):
+        while wait(futures, timeout=0.05).not_done:
             watch(running.progress)
-            time.sleep(0.05)
         watch(running.progress)
     except KeyboardInterrupt:
         pass

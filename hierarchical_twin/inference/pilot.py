@@ -69,8 +69,6 @@ class Pilot:
         Wall time of one gradient of the log density.
     failing : ndarray of bool, shape [patient]
         Whose frames do not hold.
-    compile_seconds : float
-        Wall time of the first calls of what the pilot compiles, 0 where it was read from a checkpoint.
     """
 
     model: Model
@@ -79,7 +77,11 @@ class Pilot:
     repeated: Repeated
     gradient_seconds: float
     failing: np.ndarray
-    compile_seconds: float = 0.0
+
+    @property
+    def center(self) -> np.ndarray:
+        """The population ``[coordinate]``."""
+        return self.position[mark_population(self.model)]
 
     @property
     def objective(self) -> Objective:
@@ -98,10 +100,6 @@ def find_pilot(model: Model) -> Pilot:
     blank = informed(model, blank_information(model))
     repeated = repeated_gradient(blank)
     expand = _expansion(blank)
-    begin = time.perf_counter()
-    objective_of(repeated, blank.numbers)(np.asarray(central_point(blank)))
-    expand(np.asarray(central_point(blank)), blank)
-    compile_seconds = time.perf_counter() - begin
     position = _first_effects(blank, objective_of(repeated, blank.numbers))
     is_population = mark_population(blank)
     current = blank
@@ -118,7 +116,7 @@ def find_pilot(model: Model) -> Pilot:
     root = _population_root(objective, position, is_population)
     failing = mark_failing(current, position, expand.raw)
     seconds = _gradient_seconds(repeated, position, current.numbers)
-    return Pilot(current, position, root, repeated, seconds, failing, compile_seconds)
+    return Pilot(current, position, root, repeated, seconds, failing)
 
 
 def without_failing(pilot: Pilot) -> Pilot:

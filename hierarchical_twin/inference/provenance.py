@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from hierarchical_twin.dims import group_suffix
 from hierarchical_twin.graph.model import Model
+from hierarchical_twin.inference.clock import Clock
 from hierarchical_twin.inference.device import Place
 from hierarchical_twin.inference.settings import Settings
 from hierarchical_twin.spec.schema import Spec
@@ -68,17 +69,19 @@ def sampled_parameterization(model: Model) -> dict[str, dict[str, str]]:
     }
 
 
-def timings(clock: Mapping[str, float], seconds: Mapping[str, float]) -> dict[str, float]:
-    """Wall seconds of each stage; `sample` holds `warmup`; `gradients` is a count."""
-    return {
-        "pilot": clock["pilot"] - clock["start"],
-        "pilot_compile": clock["pilot_compile"],
-        "compile": seconds["compile"],
-        "sample": seconds["sample"],
-        "warmup": seconds["warmup"],
-        "unfold": clock["unfold"] - clock["nuts"],
-        "gradients": seconds["gradients"],
-    }
+def timings(clock: Clock, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Wall seconds of each stage and, as ``<stage>_compile``, of its compiling; `gradients` is a count.
+
+    `plan` is what a method prepares before its chains, `sample` the chains, of which `warmup`, `effects`
+    drawing patients' effects afterwards, `unfold` all that is then made from the draws.
+    """
+    own = {}
+    for stage in ("pilot", "plan", "effects", "unfold"):
+        own |= {stage: clock.wall[stage], f"{stage}_compile": clock.compiling[stage]}
+    for word in ("unfold", "unfold_compile"):
+        own[word] -= own[word.replace("unfold", "effects")]  # drawn within it
+    chains = {"compile": seconds["compile"], "sample": seconds["sample"], "warmup": seconds["warmup"]}
+    return own | chains | {"gradients": seconds["gradients"]}
 
 
 def spec_hash(spec: Spec) -> str:

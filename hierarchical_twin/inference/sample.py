@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.adaptation import learn, learned_from
 from hierarchical_twin.inference.cache import compilation_cache
 from hierarchical_twin.inference.checkpoint import GO_ON, open_checkpoint
+from hierarchical_twin.inference.clock import Clock
 from hierarchical_twin.inference.device import Place, advice_on_scatter, choose_place, float64_on
 from hierarchical_twin.inference.draws import unfold_draws
 from hierarchical_twin.inference.estimate import announcement
@@ -27,6 +28,7 @@ from hierarchical_twin.inference.geometry import is_near_frames
 from hierarchical_twin.inference.interrupt import remembered_interrupts
 from hierarchical_twin.inference.keeper import Keeper
 from hierarchical_twin.inference.label import Record, label_draws
+from hierarchical_twin.inference.marginal.density import make_plan
 from hierarchical_twin.inference.memory import available_bytes, check_memory, memory_needed
 from hierarchical_twin.inference.methods import Finished, prepare_run
 from hierarchical_twin.inference.no_pooling import no_pooling_estimates
@@ -79,8 +81,9 @@ def sample(
     method : {"auto", "joint", "blocked", "marginal"}
         ``joint``: one trajectory for the population and all effects. ``blocked``: NUTS for the
         population, Metropolis moves for each patient. ``marginal``: NUTS with the effects integrated
-        out, then Metropolis draws of each patient's given the population. ``auto`` takes ``blocked`` for
-        large cohorts whose patients are nearly where a pilot fit puts them, and ``joint`` for all others.
+        out, then draws of each patient's given the population. ``auto`` takes ``marginal`` from 100
+        effects on where a trial finds the integrals accurate, ``blocked`` from 300 on where it does not but
+        patients are nearly where a pilot fit puts them, and ``joint`` for all others.
     chains, draws, warmup : int
         Draws are per chain, after `warmup` iterations of adaptation. By default 500 for ``joint``, 300
         for ``blocked``, 200 for ``marginal``, and 100 with `start_from`.
@@ -142,7 +145,7 @@ def sample(
     flat_log_density = _backend(backend)
     old = None if start_from is None else learned_from(start_from, model)
     tell = announce or (lambda line: None)
-    clock = {"start": time.perf_counter()}
+    clock = Clock()
     with ExitStack() as stack:
         is_interrupted = stack.enter_context(remembered_interrupts())
         keep = stack.enter_context(open_checkpoint(checkpoint, resume=resume))
@@ -152,21 +155,28 @@ def sample(
         stack.enter_context(float64_on(place))
         asked, learned = settings, "none" if old is None else old.hash
         keep.begin(describe_run(model, asked, place, learned))
-        pilot = kept_pilot(keep, model, find_pilot)
-        _check_start(pilot)
-        own = sampled_model(model, pilot)
-        settings = settle(settings, own, lambda: is_near_frames(own, pilot))
-        schedule = settings.schedule
-        if (
-            settings.method == "joint"
-        ):  # one trajectory for all must not stick where one patient's frame fails
-            pilot = without_failing(pilot)
+        with clock.stage("pilot"):
+            pilot = kept_pilot(keep, model, find_pilot)
+            _check_start(pilot)
             own = sampled_model(model, pilot)
-        clock |= {"pilot": time.perf_counter(), "pilot_compile": pilot.compile_seconds}
+        plan = cache(lambda: make_plan(own, pilot.center, pilot.root))
+        with clock.stage("plan"):
+            settings = settle(
+                settings,
+                own,
+                is_near=lambda: is_near_frames(own, pilot),
+                is_integrable=lambda: plan().meets_tolerance,
+            )
+            schedule = settings.schedule
+            if settings.method == "joint":
+                # One trajectory for all must not stick where one patient's frame fails.
+                pilot = without_failing(pilot)
+                own = sampled_model(model, pilot)
         memory, available = memory_needed(own, settings, patients, place.workers), available_bytes()
         check_memory(memory, settings, patients, available)
         tell(announcement(pilot, own, settings, place, memory, available))
-        run = prepare_run(flat_log_density, pilot, own, settings, old)
+        with clock.stage("plan"):
+            run = prepare_run(flat_log_density, pilot, own, settings, old, plan)
         place = _tried_place(place, device, settings, pilot, own, tell)
         keep.begin(describe_run(model, asked, place, learned))  # a new run notes where it was tried to be
         stack.enter_context(float64_on(place))
@@ -176,9 +186,9 @@ def sample(
                 run.kernel, run.starts, run.numbers, schedule, place=place, watch=heed, keep=keep
             )
         _check_drawn(drawn, schedule, keep, tell)
-        clock["nuts"] = time.perf_counter()
-        record = _record(pilot, own, run.finish(drawn.positions), drawn.stats, patients=patients, seed=seed)
-    clock["unfold"] = time.perf_counter()
+        with clock.stage("unfold"):
+            finished = run.finish(drawn.positions, place)
+            record = _record(pilot, own, finished, drawn.stats, clock, place, patients=patients, seed=seed)
     attributes = {
         **provenance(own, settings, place),
         "patients": patients,
@@ -193,6 +203,8 @@ def _record(
     model: Model,
     finished: Finished,
     stats: Mapping[str, np.ndarray],
+    clock: Clock,
+    place: Place,
     *,
     patients: str,
     seed: int,
@@ -201,10 +213,12 @@ def _record(
     population = finished.population
     learned = learn(model, population, stats)
     if patients == "summary":
-        found = summarise_draws(model, population, finished.batches())
+        found = summarise_draws(model, population, clock.each("effects", finished.batches()))
         alone = no_pooling_estimates(pilot, model, population, found.population)
         return Record(found.population, stats, {}, {}, alone, learned, finished.integrals(), found.patients)
-    named = unfold_draws(model, finished.flat(), seed=seed)
+    with clock.stage("effects"):
+        flat = finished.flat()
+    named = unfold_draws(model, flat, place, seed=seed)
     alone = no_pooling_estimates(pilot, model, population, named.posterior)
     return Record(
         named.posterior, stats, named.log_likelihood, named.replicates, alone, learned, finished.integrals()

@@ -10,6 +10,7 @@ import numpy as np
 
 from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.errors import BackendError, Problem, SamplingError, nearest
+from hierarchical_twin.graph.blocks import mark_population
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.nodes import Sample
 
@@ -20,9 +21,10 @@ TARGET_ACCEPT = {"joint": 0.95, "blocked": 0.9, "marginal": 0.8}
 WARMUP = {"joint": 500, "blocked": 300, "marginal": 200}
 WARMUP_AGAIN = 100
 """Warm-up iterations by default: of each method from a pilot, and of any from an old fit."""
-_MOST_INTEGRATED = 4
-_MANY_EFFECTS = 300
-"""From so many effects on, moving patients apart from the population beats one trajectory for all."""
+_MOST_INTEGRATED, _MOST_COORDINATES = 4, 20
+"""Effects of a patient that can be integrated out, and coordinates of a population that a polynomial can follow."""
+_SOME_EFFECTS, _MANY_EFFECTS = 100, 300
+"""From so many effects on, integrating them out, or moving patients apart, beats one trajectory for all."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ def check_settings(
     return Settings(schedule, backend, method, rate, max_tree_depth)
 
 
-def settle(settings: Settings, model: Model, is_near: Callable[[], bool]) -> Settings:
+def settle(
+    settings: Settings, model: Model, is_near: Callable[[], bool], is_integrable: Callable[[], bool]
+) -> Settings:
     """The settings with what was left open chosen for the model that will be sampled.
 
     Parameters
@@ -113,11 +117,14 @@ def settle(settings: Settings, model: Model, is_near: Callable[[], bool]) -> Set
     model : Model
         With its effects' parameterization settled.
     is_near : callable
-        Whether its patients' posteriors are near enough to their frames to move them apart.
+        Whether its patients' posteriors are near their frames. Asked only where it matters, as is the other.
+    is_integrable : callable
+        Whether integrating them out meets its tolerance.
     """
-    method = choose_method(settings.method, model)
-    if settings.method == "auto" and method == "blocked" and not is_near():
-        method = "joint"
+    if settings.method == "auto":
+        method = _best_method(settings, model, is_near, is_integrable)
+    else:
+        method = check_method(settings.method, model)
     rate, schedule = settings.target_accept, settings.schedule
     rate = TARGET_ACCEPT[method] if rate is None else rate
     if schedule.warmup is None:
@@ -125,12 +132,26 @@ def settle(settings: Settings, model: Model, is_near: Callable[[], bool]) -> Set
     return replace(settings, schedule=schedule, method=method, target_accept=rate)
 
 
-def choose_method(method: str, model: Model) -> str:
-    """The method `auto` stands for on the model that will be sampled.
+def _best_method(
+    settings: Settings, model: Model, is_near: Callable[[], bool], is_integrable: Callable[[], bool]
+) -> str:
+    own = _patient_nodes(model)
+    count = sum(int(np.prod(model.shape(node.dims))) for node in own)
+    if count < _SOME_EFFECTS or not _is_informed(own) or not is_near():
+        return "joint"
+    # The integrals are the oracle's: who asks for the other backend's density gets it.
+    is_candidate = settings.backend == "numpyro" and _effects(model) <= _MOST_INTEGRATED
+    if is_candidate and mark_population(model).sum() <= _MOST_COORDINATES and is_integrable():
+        return "marginal"
+    return "blocked" if count >= _MANY_EFFECTS else "joint"
+
+
+def check_method(method: str, model: Model) -> str:
+    """The method, if the model can be sampled by it.
 
     Parameters
     ----------
-    method : str
+    method : {"joint", "blocked", "marginal"}
     model : Model
         With its effects' parameterization settled.
 
@@ -139,16 +160,12 @@ def choose_method(method: str, model: Model) -> str:
     SamplingError
         A method that needs patient effects in informed frames on a model that has others or none.
     """
-    own = [node for node in model.graph.samples if node.dims[:1] == (PATIENT,)]
-    is_informed = bool(own) and all(node.distribution == "FramedNormal" for node in own)
-    if method == "auto":
-        return "blocked" if is_informed and _effects(model, own) >= _MANY_EFFECTS else "joint"
-    effects = sum(int(np.prod(model.shape(node.dims[1:]))) for node in own)
+    own, effects = _patient_nodes(model), _effects(model)
     if method == "marginal" and effects > _MOST_INTEGRATED:
         hint = "use method='joint', or give fewer parameters a random effect"
         expected = f"at most {_MOST_INTEGRATED} to integrate over"
         raise SamplingError(Problem("sample method marginal", f"{effects} effects a patient", expected, hint))
-    if method != "joint" and not is_informed:
+    if method != "joint" and not _is_informed(own):
         got = "effects that are sampled centered or noncentered" if own else "a model without patient effects"
         rest = "use method joint"
         hint = f"leave 'parameterization' out of the spec, or {rest}" if own else rest
@@ -156,5 +173,14 @@ def choose_method(method: str, model: Model) -> str:
     return method
 
 
-def _effects(model: Model, own: list[Sample]) -> int:
-    return sum(int(np.prod(model.shape(node.dims))) for node in own)
+def _patient_nodes(model: Model) -> list[Sample]:
+    return [node for node in model.graph.samples if node.dims[:1] == (PATIENT,)]
+
+
+def _is_informed(own: list[Sample]) -> bool:
+    return bool(own) and all(node.distribution == "FramedNormal" for node in own)
+
+
+def _effects(model: Model) -> int:
+    """Effects of one patient."""
+    return sum(int(np.prod(model.shape(node.dims[1:]))) for node in _patient_nodes(model))

@@ -3,13 +3,16 @@
 A patient's effects move by Metropolis steps whose proposals come from one heavy-tailed Student t, made
 for that patient around the populations drawn. In informed frames the effects hardly depend on the
 population, so the chain goes on from one population to the next, and nearly every proposal is taken;
-patients for whom a trial finds the proposals poor get more of them. Patients come in batches, so memory
-is bounded.
+patients for whom a trial finds the proposals poor get more of them, and patients whose effects are
+exactly standard normal in their frames (a linear mechanism with a normal error) need none. Patients come
+in batches, so memory is bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,24 +20,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hierarchical_twin.graph.blocks import join_blocks
+from hierarchical_twin.graph.blocks import join_blocks, mark_population, patient_slots
 from hierarchical_twin.graph.evaluate import score
+from hierarchical_twin.inference.device import Place, map_ahead
 from hierarchical_twin.inference.marginal.density import Group, Plan
-from hierarchical_twin.inference.marginal.rules import Frames, Rule
+from hierarchical_twin.inference.marginal.rules import Frames
 from hierarchical_twin.inference.marginal.tails import tail_shapes
 from hierarchical_twin.inference.patients import take_patients
 
 Array = Any
 Numbers = Mapping[str, Any]
 
-_FREEDOM = 6
-_WIDTH = 1.1
+_FREEDOM = 10
+_WIDTH = 1.05
 _LEAST_SHARE = 0.05
-_PROPOSALS = 2
-_GOOD, _MORE_STEPS = 0.6, 6
+_STEPS = {0.85: 1, 0.6: 3, 0.0: 12}
+"""Steps between draws, by the least efficiency of a patient's proposals."""
 _SETTLING = 10
 _JUDGED, _JUDGED_PROPOSALS, _AT_ONCE = 8, 128, 8
 _BATCH_BYTES = 2e8
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +68,7 @@ class PatientDraws:
     efficiency: np.ndarray
 
 
-def draw_effects(plan: Plan, population: np.ndarray, seed: int) -> Iterator[PatientDraws]:
+def draw_effects(plan: Plan, population: np.ndarray, seed: int, place: Place) -> Iterator[PatientDraws]:
     """Draw every patient's effects given each draw of the population, batch of patients by batch.
 
     Parameters
@@ -71,78 +76,124 @@ def draw_effects(plan: Plan, population: np.ndarray, seed: int) -> Iterator[Pati
     plan : Plan
     population : ndarray, shape [chain, draw, coordinate]
     seed : int
+    place : Place
+        On whose workers batches are drawn.
     """
-    chains, draws, _ = population.shape
-    points = population.reshape(chains * draws, -1)
-    keys = _Keys(seed)
+    points = population.reshape(-1, population.shape[2])
+    most = max(1, int(_BATCH_BYTES / 8 / max(len(plan.frames.mean), 1) / len(points)))
+    keys, generators = _Keys(seed), np.random.default_rng([seed, 0xEFFEC7])
     for group in plan.groups:
-        proposals, judged = _judge(group, plan.frames.take(group.patients), points, keys)
-        is_good = judged.efficiency >= _GOOD
-        for chosen, steps in ((np.flatnonzero(is_good), 1), (np.flatnonzero(~is_good), _MORE_STEPS)):
-            repeated = np.repeat(points, steps, axis=0)
-            repeated = np.concatenate([np.repeat(repeated[:1], _SETTLING * steps, axis=0), repeated])
-            program = _Program(_draw)
-            rows = len(plan.frames.mean) * len(repeated) * 8
-            for own in _batches(chosen, max(1, int(_BATCH_BYTES / rows))):
-                part, near = _part(group, own), proposals.take(own)
-                effects = program(part, keys.next(), repeated, near)[_SETTLING * steps + steps - 1 :: steps]
-                effects = effects.reshape(chains, draws, *effects.shape[1:])
-                yield PatientDraws(
-                    part.patients, effects, judged.k_hat[own], judged.largest[own], judged.efficiency[own]
-                )
+        proposals, judged = _judge(group, plan.frames.take(group.patients), points, keys, place)
+        size = min(_share(int((~judged.is_normal).sum()), place), most)
+        drawing = _Drawing(group, proposals, points, size, _Program(_draw))
+        jobs = [(0, own) for own in _batches(np.flatnonzero(judged.is_normal), most)]
+        for steps in _STEPS.values():
+            own = np.flatnonzero(~judged.is_normal & (judged.steps == steps))
+            jobs += [(steps, own) for own in _batches(own, size)]
+        numbered = [(*job, keys.next(), generators.spawn(1)[0]) for job in jobs]
+        for (_, own), effects in zip(jobs, map_ahead(drawing, numbered, place), strict=True):
+            words = (judged.k_hat[own], judged.largest[own], judged.efficiency[own])
+            effects = effects.reshape(*population.shape[:2], *effects.shape[1:])
+            yield PatientDraws(group.patients[own], effects, *words)
 
 
-def flat_draws(plan: Plan, population: np.ndarray, batches: list[PatientDraws]) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class _Drawing:
+    """Draws for some of a group's patients, `size` at a time: one program serves all batches."""
+
+    group: Group
+    proposals: Frames
+    points: np.ndarray
+    size: int
+    program: _Program
+
+    def __call__(self, job: tuple[int, np.ndarray, Array, np.random.Generator]) -> np.ndarray:
+        """Effects ``[point, effect, patient]`` by so many steps for each point, or none where they are normal."""
+        steps, own, key, generator = job
+        if not steps:
+            return generator.standard_normal((len(self.points), len(self.proposals.mean), len(own)))
+        filled = np.resize(own, self.size)
+        near = self.proposals.take(filled)
+        return self.program(_part(self.group, filled), key, self.points, near, np.asarray(steps))[
+            ..., : len(own)
+        ]
+
+
+def flat_draws(plan: Plan, population: np.ndarray, batches: Iterable[PatientDraws]) -> np.ndarray:
     """Points ``[chain, draw, size]`` of the plan's model, from the population and all patients' draws."""
-    effects = np.empty((*population.shape[:2], *plan.frames.mean.shape))
+    marked = mark_population(plan.model)
+    flat = np.empty((*population.shape[:2], marked.size))
+    flat[..., marked] = population
     for batch in batches:
-        effects[..., batch.patients] = batch.effects
-    join = jax.jit(jax.vmap(jax.vmap(lambda own, rows: join_blocks(plan.model, own, rows))))
-    return np.asarray(join(jnp.asarray(population), jnp.asarray(effects)))
+        row = 0
+        for slot in patient_slots(plan.model):
+            rows = math.prod(slot.shape[1:])
+            # Written in place: a copy of all effects would be as large as the draws.
+            own = flat[..., slot.start : slot.stop].reshape(*population.shape[:2], slot.shape[0], rows)
+            own[:, :, batch.patients] = np.moveaxis(batch.effects[:, :, row : row + rows], 2, 3)
+            row += rows
+    return flat
 
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
-    """How good the proposals are ``[patient]``, as in `PatientDraws`."""
+    """How good the proposals are ``[patient]``, as in `PatientDraws`, and whether effects are standard normal."""
 
     k_hat: np.ndarray
     largest: np.ndarray
     efficiency: np.ndarray
+    is_normal: np.ndarray
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Steps between draws ``[patient]``."""
+        least = np.array(list(_STEPS))
+        return np.array(list(_STEPS.values()))[np.argmax(self.efficiency[:, None] >= least, axis=1)]
 
 
-def _judge(group: Group, frames: Frames, points: np.ndarray, keys: _Keys) -> tuple[Frames, _Judged]:
+def _judge(
+    group: Group, frames: Frames, points: np.ndarray, keys: _Keys, place: Place
+) -> tuple[Frames, _Judged]:
     """Where each of a group's patients is proposed, and how good these proposals are at a few populations."""
     at = points[np.linspace(0, len(points) - 1, _JUDGED).astype(int)]
-    locate, weigh = _Program(_locate), _Program(_weigh)
-    placed, found = [], []
-    for own in _batches(np.arange(len(group.patients)), int(_BATCH_BYTES / 8 / _JUDGED / _JUDGED_PROPOSALS)):
-        part, near = _part(group, own), frames.take(own)
-        if len(group.rule.nodes) > 1:
-            near = Frames(*locate(part, None, at, near))
-        near = Frames(near.mean, _WIDTH * near.root)
-        placed.append(near)
-        found.append(_judge_weights(weigh(part, keys.next(), at, near)))
-    mean = np.concatenate([near.mean for near in placed], axis=1)
-    root = np.concatenate([near.root for near in placed], axis=2)
-    return Frames(mean, root), _Judged(*(np.concatenate(values) for values in zip(*found, strict=True)))
+    weigh, everyone = _Program(_weigh), len(group.patients)
+    size = min(_share(everyone, place), int(_BATCH_BYTES / 8 / _JUDGED / _JUDGED_PROPOSALS))
+
+    def judge(job: tuple[np.ndarray, Array]) -> tuple[np.ndarray, ...]:
+        own, key = job
+        filled = np.resize(own, size)
+        (mean, root), weights, apart = weigh(_part(group, filled), key, at, frames.take(filled))
+        return tuple(found[..., : len(own)] for found in (mean, root, *_judge_weights(weights, apart)))
+
+    jobs = [(own, keys.next()) for own in _batches(np.arange(everyone), size)]
+    mean, root, *judged = (
+        np.concatenate(parts, axis=-1) for parts in zip(*map_ahead(judge, jobs, place), strict=True)
+    )
+    return Frames(mean, root), _Judged(*judged)
 
 
-def _judge_weights(log_weights: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Tail shape, largest weight and efficiency from ``[judged, proposal, patient]``."""
+def _share(patients: int, place: Place) -> int:
+    """Patients of a batch if every worker is to have one."""
+    return max(1, -(-patients // place.workers))
+
+
+def _judge_weights(log_weights: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What `_Judged` holds, from log weights ``[judged, proposal, patient]`` and differences ``[judged, patient]``."""
     top = log_weights.max(axis=1, keepdims=True)
     size = np.log(np.mean(np.exp(log_weights - top), axis=1, keepdims=True)) + top
     # Over each population's own mean: that of another population is another integral.
     relative = log_weights - size
     share = 1.0 / np.mean(np.exp(2.0 * relative), axis=(0, 1))
     largest = np.exp(relative.max(axis=(0, 1)))
-    return tail_shapes(relative.reshape(-1, relative.shape[2])), largest, share
+    k_hat = tail_shapes(relative.reshape(-1, relative.shape[2]))
+    return k_hat, largest, share, apart.max(axis=0) < _ROUNDING
 
 
 class _Keys:
     """A stream of random keys."""
 
     def __init__(self, seed: int) -> None:
-        self._key = jax.random.key(seed)
+        self._key = jax.random.key(seed, impl="unsafe_rbg")
 
     def next(self) -> Array:
         """A key that was not used before."""
@@ -156,12 +207,11 @@ class _Program:
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._compiled: tuple[object, Callable[..., Any]] | None = None
+        self._lock = threading.Lock()
 
-    def __call__(self, group: Group, key: Array, points: np.ndarray, near: Frames) -> Any:
-        """The function's value as arrays of NumPy."""
+    def __call__(self, group: Group, key: Array, points: np.ndarray, near: Frames, *more: Any) -> Any:
+        """The function's value as arrays of NumPy; `more` are its arguments after `numbers`."""
         mark = (group.rule.nodes.shape, {name: value.shape for name, value in group.model.arrays.items()})
-        if self._compiled is None or self._compiled[0] != mark:
-            self._compiled = (mark, jax.jit(lambda *given: self._function(group, *given)))
         numbers = {
             "model": dict(group.model.arrays),
             "nodes": group.rule.nodes,
@@ -169,7 +219,12 @@ class _Program:
             "mean": near.mean,
             "root": near.root,
         }
-        return jax.tree.map(np.asarray, self._compiled[1](key, jnp.asarray(points), numbers))
+        given = (key, jnp.asarray(points), numbers, *more)
+        with self._lock:
+            if self._compiled is None or self._compiled[0] != mark:
+                program = jax.jit(lambda *given: self._function(group, *given))
+                self._compiled = (mark, program.lower(*given).compile())
+        return jax.tree.map(np.asarray, self._compiled[1](*given))
 
 
 def _batches(chosen: np.ndarray, size: int) -> list[np.ndarray]:
@@ -177,16 +232,17 @@ def _batches(chosen: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def _part(group: Group, chosen: np.ndarray) -> Group:
-    rule = Rule(group.rule.nodes[:, :, chosen], group.rule.log_weights[:, chosen])
-    return Group(group.patients[chosen], take_patients(group.model, chosen), rule)
+    return Group(group.patients[chosen], take_patients(group.model, chosen), group.rule.take(chosen))
 
 
-def _locate(group: Group, _: Array, points: Array, numbers: Numbers) -> tuple[Array, Array]:
+def _locate(group: Group, points: Array, numbers: Numbers) -> tuple[Array, Array]:
     """Mean ``[effect, patient]`` and root of the covariance of the effects over populations ``[point, coordinate]``.
 
-    By the rule of the group, which has several nodes.
+    By the rule of the group if it has several nodes; else the frames'.
     """
     nodes = jnp.asarray(numbers["nodes"])
+    if len(nodes) == 1:
+        return numbers["mean"], numbers["root"]
 
     def share(population: Array) -> Array:
         values = jax.vmap(lambda rows: patient_density(group, population, rows, numbers))(nodes)
@@ -200,43 +256,54 @@ def _locate(group: Group, _: Array, points: Array, numbers: Numbers) -> tuple[Ar
     return mean, jnp.moveaxis(jnp.linalg.cholesky(jnp.moveaxis(covariance, 2, 0)), 0, 2)
 
 
-def _weigh(group: Group, key: Array, points: Array, numbers: Numbers) -> Array:
-    """Log importance weights ``[point, proposal, patient]`` of fresh proposals at each population."""
+def _weigh(group: Group, key: Array, points: Array, numbers: Numbers) -> tuple[Any, Array, Array]:
+    """Where effects are proposed, and how fresh proposals fare at each population.
 
-    def at(given: tuple[Array, Array]) -> Array:
+    Returns
+    -------
+    near : tuple of Array, shape [effect, patient] and [effect, effect, patient]
+        Mean and root of the proposals.
+    log_weights : Array, shape [point, proposal, patient]
+    apart : Array, shape [point, patient]
+        By how much the log density differs at most from a standard normal's, relative to its constant.
+    """
+
+    mean, root = _locate(group, points, numbers)
+    near = (mean, _WIDTH * root)
+    numbers = {**numbers, "mean": near[0], "root": near[1]}
+
+    def at(given: tuple[Array, Array]) -> tuple[Array, Array]:
         key, population = given
-        keys = jax.random.split(key, _JUDGED_PROPOSALS // _AT_ONCE)
 
-        def some(key: Array) -> Array:
+        def some(key: Array) -> tuple[Array, Array]:
             standard, _ = _propose(key, _AT_ONCE, numbers["mean"].shape)
-            return _log_weights(group, population, standard, numbers)
+            weight = _log_weights(group, population, standard, numbers)
+            square = jnp.sum(_place(standard, numbers) ** 2, axis=1)
+            return weight, weight + _log_t(standard) + 0.5 * square
 
-        return jax.lax.map(some, keys).reshape(_JUDGED_PROPOSALS, -1)
+        keys = jax.random.split(key, _JUDGED_PROPOSALS // _AT_ONCE)
+        weight, excess = (found.reshape(_JUDGED_PROPOSALS, -1) for found in jax.lax.map(some, keys))
+        return weight, jnp.nan_to_num(jnp.max(excess, axis=0) - jnp.min(excess, axis=0), nan=jnp.inf)
 
-    return jax.lax.map(at, (jax.random.split(key, len(points)), points))
+    return near, *jax.lax.map(at, (jax.random.split(key, len(points)), points))
 
 
-def _draw(group: Group, key: Array, points: Array, numbers: Numbers) -> Array:
-    """Effects ``[point, effect, patient]``, a chain along populations ``[point, coordinate]``."""
+def _draw(group: Group, key: Array, points: Array, numbers: Numbers, steps: Array) -> Array:
+    """Effects ``[point, effect, patient]``, a chain along populations ``[point, coordinate]``, so many steps each."""
     shape = numbers["mean"].shape
 
-    def move(state: tuple[Array, Any], given: tuple[Array, Array]) -> tuple[tuple[Array, Any], Array]:
-        current, (standard, log_uniform) = state
-        key, population = given
-        candidates = jnp.concatenate([current[None], standard])
-        weight = _log_weights(group, population, candidates, numbers)
-        own = weight[0]
-        for turn in range(_PROPOSALS):
-            is_taken = log_uniform[turn] < weight[1 + turn] - own
-            current = jnp.where(is_taken, standard[turn], current)
-            own = jnp.where(is_taken, weight[1 + turn], own)
+    def move(turn: Array, state: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
+        current, (standard, log_uniform), found = state
+        place = jnp.maximum(turn // steps - _SETTLING, 0)
+        weight = _log_weights(group, points[place], jnp.stack([current, standard[0]]), numbers)
+        current = jnp.where(log_uniform[0] < weight[1] - weight[0], standard[0], current)
+        found = found.at[place].set(_place(current[None], numbers)[0])
         # The next step's random numbers are part of the state: made inside it they would be made anew
         # for everything that reads them.
-        return (current, _propose(key, _PROPOSALS, shape)), _place(current[None], numbers)[0]
+        return current, _propose(jax.random.fold_in(key, turn + 1), 1, shape), found
 
-    first, rest = jax.random.split(key)
-    start = (jnp.zeros(shape), _propose(first, _PROPOSALS, shape))
-    return jax.lax.scan(move, start, (jax.random.split(rest, len(points)), points))[1]
+    start = (jnp.zeros(shape), _propose(key, 1, shape), jnp.zeros((len(points), *shape)))
+    return jax.lax.fori_loop(0, (len(points) + _SETTLING) * steps, move, start)[2]
 
 
 def _propose(key: Array, count: int, shape: tuple[int, int]) -> tuple[Array, Array]:
@@ -264,11 +331,15 @@ def _place(standard: Array, numbers: Numbers) -> Array:
 
 def _log_weights(group: Group, population: Array, standard: Array, numbers: Numbers) -> Array:
     """Log weights ``[proposal, patient]``, up to a constant of each patient."""
-    effects = numbers["mean"].shape[0]
-    log_q = -0.5 * (_FREEDOM + effects) * jnp.log1p(jnp.sum(standard**2, axis=1) / _FREEDOM)
     density = jax.vmap(lambda rows: patient_density(group, population, rows, numbers))
-    weight = density(_place(standard, numbers)) - log_q
+    weight = density(_place(standard, numbers)) - _log_t(standard)
     return jnp.where(jnp.isfinite(weight), weight, -jnp.inf)
+
+
+def _log_t(standard: Array) -> Array:
+    """Log density of a proposal ``[proposal, patient]``, without its constant."""
+    effects = standard.shape[1]
+    return -0.5 * (_FREEDOM + effects) * jnp.log1p(jnp.sum(standard**2, axis=1) / _FREEDOM)
 
 
 def patient_density(group: Group, population: Array, effects: Array, numbers: Numbers) -> Array:

@@ -2,14 +2,12 @@
 
 In an informed frame a patient's effects are about standard normal whatever the population, so the
 integral is taken at nodes that are fixed there, without an inner optimisation: one node for the patients
-for whom a trial around the pilot finds that enough, and Gauss rules of their own for the others, with as
-many nodes as the trial asks for. What the coarse rules still leave out is corrected by a quadratic in
-the population, fitted to exact integrals; the trial says how much then remains.
+for whom a trial around the pilot finds that enough, and rules of their own for the others, with as many
+nodes as the trial asks for. The trial also says how much is left out.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +19,8 @@ import numpy as np
 from hierarchical_twin.graph.blocks import join_blocks, mark_population, split_blocks
 from hierarchical_twin.graph.evaluate import score
 from hierarchical_twin.graph.model import Model
-from hierarchical_twin.inference.marginal.correction import (
-    Correction,
-    count_terms,
-    fit_correction,
-    no_correction,
-)
 from hierarchical_twin.inference.marginal.rules import Frames, Rule, average_density, find_frames, make_rule
+from hierarchical_twin.inference.marginal.surrogate import Surrogate, fit_surrogate
 from hierarchical_twin.inference.marginal.trials import Trial, mark_harmless, run_trial
 from hierarchical_twin.inference.patients import Densities, take_patients
 
@@ -36,14 +29,11 @@ Numbers = tuple[Mapping[str, Any], ...]
 
 TOLERANCE = 0.05
 """Posterior SDs by which integration may move a population parameter's mean."""
-_JUDGES = 24
-_FIT_REACH = 1.3
+_JUDGES, _AVERAGED = 24, 12
+_AVERAGED_REACH = 1.3
 _COUNTS = {0: (), 1: (2, 3, 4, 5, 7, 9, 15), 2: (2, 3, 4, 5, 7, 9), 3: (2, 3, 4, 5), 4: (2, 3, 4)}
-_AVERAGED = 12
 _BLOCK = 2_000
-_MANY = 20_000
-# Of many patients what is left is nearly quadratic, and few nodes leave little.
-_MANY_RULES = 3_000
+_FEW = 2_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +65,9 @@ class Plan:
     frames : Frames
         Where each patient's effects lie.
     groups : tuple of Group
-    correction : Correction
-        Added to the summed log integrals.
     spread : float
-        SD, over the pilot's posterior, of what is left of the errors: no posterior mean moves by more
-        of its SDs than that.
+        SD, over the pilot's posterior, of the summed errors: no posterior mean moves by more of its SDs
+        than that.
     unsettled : ndarray of int
         Patients whose exact integral could not be had.
     """
@@ -87,9 +75,18 @@ class Plan:
     model: Model
     frames: Frames
     groups: tuple[Group, ...]
-    correction: Correction
     spread: float
     unsettled: np.ndarray
+
+    @property
+    def meets_tolerance(self) -> bool:
+        """Whether integration leaves the posterior where it is."""
+        return self.spread <= TOLERANCE and not len(self.unsettled)
+
+    @property
+    def lone(self) -> Model:
+        """The model of one of the patients."""
+        return take_patients(self.model, np.arange(1))
 
     @property
     def numbers(self) -> Numbers:
@@ -119,14 +116,14 @@ def marginal_log_density(plan: Plan) -> Callable[..., Array]:
         compiled function, to log prior plus the sum of the patients' log integrals.
     """
 
-    def at(population: Array, numbers: Numbers | None = None) -> Array:
-        total = plan.correction.at(population)
-        for place, (group, own) in enumerate(zip(plan.groups, numbers or plan.numbers, strict=True)):
-            prior, integrals = _group_integrals(group, population, own)
-            total = total + jnp.sum(integrals) + (prior if place == 0 else 0.0)
-        return total
+    return lambda population, numbers=None: sum(sum_integrals(plan, population, numbers or plan.numbers))
 
-    return at
+
+def sum_integrals(plan: Plan, population: Array, numbers: Numbers) -> tuple[Array, Array]:
+    """Log prior of the population, and the sum of the patients' log integrals."""
+    held = zip(plan.groups, numbers, strict=True)
+    found = [_group_integrals(group, population, own) for group, own in held]
+    return found[0][0], sum(jnp.sum(integrals) for _, integrals in found)
 
 
 def _group_integrals(group: Group, population: Array, numbers: Mapping[str, Any]) -> tuple[Array, Array]:
@@ -145,16 +142,36 @@ def _group_integrals(group: Group, population: Array, numbers: Mapping[str, Any]
     return priors[0], jax.nn.logsumexp(values + log_weights, axis=0)
 
 
-def log_prior(plan: Plan, population: Array) -> Array:
-    """The population's log prior on its unconstrained scale."""
-    group = plan.groups[0]
-    nodes = jnp.asarray(group.rule.nodes[0])
-    return score(group.model, join_blocks(group.model, population, nodes)).log_prior
+def log_prior(lone: Model, population: Array) -> Array:
+    """The population's log prior on its unconstrained scale, from the model of a patient alone.
+
+    Parameters
+    ----------
+    lone : Model
+        Such as `Plan.lone`: the prior is the same with all patients, and dearer.
+    population : Array, shape [coordinate]
+    """
+    return score(lone, join_blocks(lone, population, jnp.zeros((count_effects(lone), 1)))).log_prior
 
 
-def make_plan(
-    model: Model, center: np.ndarray, root: np.ndarray, *, tolerance: float = TOLERANCE, seed: int = 0
-) -> Plan:
+def stand_in(plan: Plan, center: np.ndarray, root: np.ndarray) -> tuple[Surrogate | None, float]:
+    """A polynomial for the plan's log density less the log prior, at populations ``center + root @ whitened``.
+
+    Returns what `fit_surrogate` does.
+    """
+    one = jax.value_and_grad(
+        lambda whitened, numbers: sum_integrals(plan, center + root @ whitened, numbers)[1]
+    )
+    many = jax.jit(lambda points, numbers: jax.lax.map(lambda point: one(point, numbers), points))
+
+    def gradients(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, slopes = many(jnp.asarray(points), plan.numbers)
+        return np.asarray(values), np.asarray(slopes)
+
+    return fit_surrogate(gradients, len(center))
+
+
+def make_plan(model: Model, center: np.ndarray, root: np.ndarray, *, seed: int = 0) -> Plan:
     """Find out, around a pilot, how each patient is best integrated.
 
     Parameters
@@ -165,34 +182,29 @@ def make_plan(
         The population about the middle of its posterior.
     root : ndarray, shape [coordinate, coordinate]
         Of its approximate covariance, ``root root'``.
-    tolerance : float
-        Bound on `Plan.spread`.
 
     Returns
     -------
     Plan
-        The cheapest that meets the tolerance, or the most accurate one.
+        The cheapest whose spread is at most `TOLERANCE`, or the most accurate one.
     """
     densities = Densities(model)
     effects = count_effects(model)
     frames = find_frames(densities, center, effects)
-    points = _trial_points(center, root, seed, densities.patients)
-    trial = run_trial(densities, frames, points, tolerance / 5)
-    is_judge = np.arange(len(points)) < _JUDGES
-    seen = _Seen(center, root, trial, is_judge)
+    judges, wider = _trial_points(center, root, seed)
+    trial = run_trial(densities, frames, judges, TOLERANCE / 5)
     missing = trial.exact - trial.one
-    correction, spread = seen.best_correction(missing.sum(axis=1), tolerance)
-    everyone = np.arange(missing.shape[1])
-    one_node = _one_node(frames, trial)
-    if spread <= tolerance or effects == 0:
-        group = Group(everyone, model, one_node)
-        return Plan(model, frames, (group,), correction, spread, trial.unsettled)
-    hard = everyone[~mark_harmless(missing[is_judge], tolerance / 4)]
-    counts = _COUNTS[effects] if len(hard) < _MANY_RULES else _COUNTS[effects][:2]
-    rules = _hard_rules(model, frames, points, hard, counts)
-    chosen, correction, spread = _cheapest(seen, missing, hard, rules, tolerance)
-    groups = _make_groups(model, one_node, hard, rules, chosen)
-    return Plan(model, frames, groups, correction, spread, trial.unsettled)
+    one_node, spread = _one_node(frames, trial), float(np.std(missing.sum(axis=1)))
+    if spread <= TOLERANCE or effects == 0:
+        group = Group(np.arange(densities.patients), model, one_node)
+        return Plan(model, frames, (group,), spread, trial.unsettled)
+    is_tried = (densities.patients <= _FEW) | ~mark_harmless(missing, TOLERANCE / 4)
+    tried = np.flatnonzero(is_tried)
+    rules = _rules(model, frames, (judges, wider), tried)
+    left = _Left(missing[:, ~is_tried].sum(axis=1), missing[:, tried], trial.exact[:, tried])
+    count, is_hard, spread = _cheapest(left, rules)
+    groups = _make_groups(model, one_node, tried, rules[count][0], is_hard)
+    return Plan(model, frames, groups, spread, trial.unsettled)
 
 
 def count_effects(model: Model) -> int:
@@ -200,36 +212,14 @@ def count_effects(model: Model) -> int:
     return split_blocks(model, jnp.zeros(mark_population(model).size))[1].shape[0]
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """A trial, some of whose populations are kept to judge by."""
-
-    center: np.ndarray
-    root: np.ndarray
-    trial: Trial
-    is_judge: np.ndarray
-
-    def best_correction(self, missing: np.ndarray, tolerance: float) -> tuple[Correction, float]:
-        """No correction where none is needed or where it does harm, and the SD of what is left."""
-        none = no_correction(self.center, self.root)
-        raw = float(np.std(missing[self.is_judge]))
-        if raw <= tolerance:
-            return none, raw
-        points = self.trial.points
-        fitted = fit_correction(self.center, self.root, points[~self.is_judge], missing[~self.is_judge])
-        left = float(np.std((missing - fitted.at(points))[self.is_judge]))
-        return (fitted, left) if left < raw else (none, raw)
-
-
-def _trial_points(center: np.ndarray, root: np.ndarray, seed: int, patients: int) -> np.ndarray:
-    """Populations ``[point, coordinate]`` in pairs around the centre: first the judges, then wider ones."""
+def _trial_points(center: np.ndarray, root: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Populations ``[point, coordinate]`` in pairs around the centre: to judge by, and wider, to average over."""
     generator = np.random.default_rng([seed, 0x7121A])
-    ratio = 2.5 if patients < _MANY else 1.5
-    fits = int(ratio * count_terms(len(center))) // 2 + 2
-    half = [generator.standard_normal((count, len(center))) for count in (_JUDGES // 2, fits)]
-    reach = (1.0, _FIT_REACH)
-    steps = [size * sign * z for size, z in zip(reach, half, strict=True) for sign in (1, -1)]
-    return center + np.concatenate(steps) @ root.T
+    found = []
+    for count, reach in ((_JUDGES, 1.0), (_AVERAGED, _AVERAGED_REACH)):
+        half = reach * generator.standard_normal((count // 2, len(center)))
+        found.append(center + np.concatenate([half, -half]) @ root.T)
+    return found[0], found[1]
 
 
 def _one_node(frames: Frames, trial: Trial) -> Rule:
@@ -239,27 +229,20 @@ def _one_node(frames: Frames, trial: Trial) -> Rule:
     return Rule(frames.mean[None], (weight + size)[None])
 
 
-def _hard_rules(
-    model: Model,
-    frames: Frames,
-    points: np.ndarray,
-    hard: np.ndarray,
-    counts: tuple[int, ...],
+def _rules(
+    model: Model, frames: Frames, points: tuple[np.ndarray, np.ndarray], tried: np.ndarray
 ) -> dict[int, tuple[Rule, np.ndarray]]:
-    """For each node count, the rule of the hard patients and their log integrals at the trial's points."""
+    """For each node count, rules of the patients tried, and their log integrals at the judging points."""
+    counts = _COUNTS[len(frames.mean)]
     found: dict[int, list[tuple[Rule, np.ndarray]]] = {count: [] for count in counts}
     densities: Densities | None = None
-    for start in range(0, len(hard), _BLOCK):
-        block = hard[start : start + _BLOCK]
+    for start in range(0, len(tried), _BLOCK):
+        block = tried[start : start + _BLOCK]
         densities = Densities(take_patients(model, block), like=densities)
-        average = average_density(
-            densities,
-            frames.take(block),
-            points[-_AVERAGED if len(hard) < _MANY_RULES else -_AVERAGED // 2 :],
-        )
+        average = average_density(densities, frames.take(block), points[1])
         for count in counts:
             rule = make_rule(average, count)
-            found[count].append((rule, rule.integrals(densities, points)))
+            found[count].append((rule, rule.integrals(densities, points[0])))
     return {count: _joined(parts) for count, parts in found.items()}
 
 
@@ -270,52 +253,45 @@ def _joined(parts: list[tuple[Rule, np.ndarray]]) -> tuple[Rule, np.ndarray]:
     return Rule(nodes, log_weights), np.concatenate([values for _, values in parts], axis=1)
 
 
-def _cheapest(
-    seen: _Seen,
-    missing: np.ndarray,
-    hard: np.ndarray,
-    rules: Mapping[int, tuple[Rule, np.ndarray]],
-    tolerance: float,
-) -> tuple[np.ndarray, Correction, float]:
-    """Nodes in each effect for each hard patient, of at most three sizes, and the correction that goes with it."""
-    exact, is_judge = seen.trial.exact[:, hard], seen.is_judge
-    errors = {1: missing[:, hard]} | {count: exact - values for count, (_, values) in rules.items()}
-    easy = missing.sum(axis=1) - errors[1].sum(axis=1)
-    spreads = {count: np.std(error[is_judge], axis=0) for count, error in errors.items()}
-    effects = next(iter(rules.values()))[0].nodes.shape[1]
-    best: tuple[tuple, np.ndarray, Correction, float] | None = None
-    for pair in itertools.combinations_with_replacement(rules, 2):
-        sizes = sorted({1, *pair})
-        for threshold in np.geomspace(1e-5, 1.0, 21):
-            chosen = np.full(len(hard), sizes[-1])
-            for size in reversed(sizes):
-                chosen[spreads[size] <= threshold] = size
-            left = easy + sum(errors[size][:, chosen == size].sum(axis=1) for size in sizes)
-            correction, spread = seen.best_correction(left, tolerance)
-            # The work of a gradient; accuracy first where none is accurate enough.
-            rank = (max(spread, tolerance), float(np.sum(chosen.astype(float) ** effects)))
+@dataclass(frozen=True, eq=False)
+class _Left:
+    """What one node leaves out: of the patients who keep it, summed ``[point]``, and of each one tried.
+
+    `missing` and `exact`, the log integrals, are ``[point, patient]``.
+    """
+
+    easy: np.ndarray
+    missing: np.ndarray
+    exact: np.ndarray
+
+    def spread(self, values: np.ndarray, is_hard: np.ndarray) -> float:
+        """SD over populations of the summed errors where `values` are taken for the hard patients."""
+        errors = np.where(is_hard, self.exact - values, self.missing)
+        return float(np.std(self.easy + errors.sum(axis=1)))
+
+
+def _cheapest(left: _Left, rules: Mapping[int, tuple[Rule, np.ndarray]]) -> tuple[int, np.ndarray, float]:
+    """A number of nodes, which of the patients tried ``[patient]`` need it, and the spread that is left."""
+    best: tuple[tuple[float, float], int, np.ndarray, float] | None = None
+    hardness = np.std(left.missing, axis=0)
+    for count, (rule, values) in rules.items():
+        for threshold in (0.0, *np.geomspace(1e-6, 1.0, 25)):
+            is_hard = hardness >= threshold
+            spread = left.spread(values, is_hard)
+            # Below some work a second group would cost more to compile than it saves.
+            work = max(len(rule.nodes) * is_hard.sum() + (~is_hard).sum(), _FEW) + _FEW * (not is_hard.all())
+            rank = (max(spread, TOLERANCE), float(work))
             if best is None or rank < best[0]:
-                best = (rank, chosen, correction, spread)
+                best = (rank, count, is_hard, spread)
     assert best is not None
-    return best[1], best[2], best[3]
+    return best[1:]
 
 
 def _make_groups(
-    model: Model,
-    one_node: Rule,
-    hard: np.ndarray,
-    rules: Mapping[int, tuple[Rule, np.ndarray]],
-    chosen: np.ndarray,
+    model: Model, one_node: Rule, tried: np.ndarray, rule: Rule, is_hard: np.ndarray
 ) -> tuple[Group, ...]:
-    """Patients by their number of nodes; all are in one group."""
-    everyone = np.arange(one_node.nodes.shape[2])
-    single = np.setdiff1d(everyone, hard[chosen > 1])
-    groups = []
-    if len(single):
-        rule = Rule(one_node.nodes[:, :, single], one_node.log_weights[:, single])
-        groups.append(Group(single, take_patients(model, single), rule))
-    for size in sorted(set(chosen[chosen > 1].tolist())):
-        own = chosen == size
-        rule = Rule(rules[size][0].nodes[:, :, own], rules[size][0].log_weights[:, own])
-        groups.append(Group(hard[own], take_patients(model, hard[own]), rule))
-    return tuple(groups)
+    """Patients with one node, and those tried that are hard with the rule's; all are in one group."""
+    hard = tried[is_hard]
+    single = np.setdiff1d(np.arange(one_node.nodes.shape[2]), hard)
+    found = ((single, one_node.take(single)), (hard, rule.take(np.flatnonzero(is_hard))))
+    return tuple(Group(own, take_patients(model, own), nodes) for own, nodes in found if len(own))

@@ -62,6 +62,10 @@ class Rule:
     nodes: np.ndarray
     log_weights: np.ndarray
 
+    def take(self, chosen: np.ndarray) -> Rule:
+        """Those of some patients."""
+        return Rule(self.nodes[:, :, chosen], self.log_weights[:, chosen])
+
     def integrals(self, densities: Densities, points: np.ndarray) -> np.ndarray:
         """Log integrals ``[point, patient]`` at populations ``[point, coordinate]``."""
         return np.stack([log_sum(densities(point, self.nodes) + self.log_weights) for point in points])

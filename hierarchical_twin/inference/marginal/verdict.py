@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hierarchical_twin.inference.marginal.density import TOLERANCE, Plan, log_prior, marginal_log_density
+from hierarchical_twin.inference.marginal.density import TOLERANCE, Plan, sum_integrals
 from hierarchical_twin.inference.marginal.trials import run_trial
 from hierarchical_twin.inference.patients import Densities
 
@@ -51,10 +51,8 @@ def estimate_shifts(plan: Plan, population: np.ndarray) -> Shifts:
     count = int(np.clip(_WORK / patients, _LEAST_POINTS, _MOST_POINTS))
     points = draws[np.linspace(0, len(draws) - 1, min(count, len(draws))).astype(int)]
     trial = run_trial(Densities(plan.model), plan.frames, points, TOLERANCE / 5)
-    density = marginal_log_density(plan)
-    integrals = jax.jit(lambda xs, numbers: jax.lax.map(lambda x: density(x, numbers), xs))
-    prior = jax.jit(lambda xs: jax.lax.map(lambda x: log_prior(plan, x), xs))
-    found = np.asarray(integrals(jnp.asarray(points), plan.numbers)) - np.asarray(prior(jnp.asarray(points)))
+    sums = jax.jit(lambda xs, numbers: jax.lax.map(lambda x: sum_integrals(plan, x, numbers)[1], xs))
+    found = np.asarray(sums(jnp.asarray(points), plan.numbers))
     missing = trial.exact.sum(axis=1) - found
     missing = missing - missing.mean()
     scaled = (points - draws.mean(axis=0)) / draws.std(axis=0)
