@@ -39,6 +39,11 @@ def mark_population(model: Model) -> np.ndarray:
     return marked
 
 
+def count_effects(model: Model) -> int:
+    """Random effects of each patient."""
+    return sum(math.prod(slot.shape[1:]) for slot in patient_slots(model))
+
+
 def join_blocks(model: Model, population: Array, effects: Array) -> Array:
     """A flat point ``[size]`` from the population ``[coordinate]`` and effects ``[effect, patient]``."""
     own = {slot.name for slot in patient_slots(model)}

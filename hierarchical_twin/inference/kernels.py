@@ -159,6 +159,7 @@ def population_kernel(
 
     def step(state: DelayedState, numbers: Numbers) -> DelayedState:
         nuts = advance(state.nuts, (numbers,))
+        key, own = jax.random.split(nuts.rng_key)
         is_judged = nuts.i >= adaptation.warmup
         excess = jax.lax.cond(
             is_judged,
@@ -167,7 +168,6 @@ def population_kernel(
         )
         chance = jnp.where(nuts.i > adaptation.warmup, jnp.exp(jnp.minimum(excess - state.excess, 0.0)), 1.0)
         chance = jnp.nan_to_num(chance)
-        key, own = jax.random.split(nuts.rng_key)
         is_taken = jax.random.uniform(own) < chance
         place = ("z", "z_grad", "potential_energy")
         kept = {

@@ -92,8 +92,7 @@ def prepare_run(
     starts = starts_in(geometry, pilot, model, schedule.chains, schedule.seed)
     adaptation = Adaptation(schedule.warmup, settings.target_accept, settings.max_tree_depth)
     if settings.method == "marginal":
-        planned = plan()
-        kernel, numbers = _population_kernel(planned, geometry, adaptation)
+        planned, kernel, numbers = _population_kernel(plan(), geometry, adaptation)
 
         def finish(population: np.ndarray, place: Place) -> Finished:
             return _integrated(planned, population, schedule.seed, place)
@@ -118,22 +117,26 @@ class _Integrated(NamedTuple):
     surrogate: Surrogate | None
 
 
-def _population_kernel(plan: Plan, geometry: Geometry, adaptation: Adaptation) -> tuple[Kernel, Numbers]:
+def _population_kernel(
+    plan: Plan, geometry: Geometry, adaptation: Adaptation
+) -> tuple[Plan, Kernel, Numbers]:
+    """The kernel of a plan, with its arrays, and the plan with what it samples."""
     density, lone = marginal_log_density(plan), plan.lone
-    surrogate, spread = stand_in(plan, geometry.center, geometry.root)
+    fitted = stand_in(plan, geometry.center, geometry.root)
 
-    def exact(whitened: Any, numbers: Numbers) -> Any:
+    def whole(whitened: Any, numbers: Numbers) -> Any:
         return density(numbers.geometry.population(whitened), numbers.model.plan)
 
-    def quick(whitened: Any, numbers: Numbers) -> Any:
-        own = lone.with_arrays(numbers.model.lone)
-        prior = log_prior(own, numbers.geometry.population(whitened))
-        return prior + numbers.model.surrogate.at(whitened)
+    def polynomial(whitened: Any, numbers: Numbers) -> Any:
+        population = numbers.geometry.population(whitened)
+        prior = log_prior(lone.with_arrays(numbers.model.lone), population)
+        return prior + numbers.model.surrogate.at(population)
 
-    numbers = Numbers(geometry, _Integrated(plan.numbers, lone.numbers, surrogate))
-    if surrogate is None:
-        return population_kernel(exact, exact, adaptation), numbers
-    return population_kernel(quick if spread <= GOOD_SPREAD else exact, quick, adaptation), numbers
+    quick = whole if fitted.surrogate is None else polynomial
+    is_near = fitted.surrogate is not None and fitted.spread <= GOOD_SPREAD
+    numbers = Numbers(geometry, _Integrated(plan.numbers, lone.numbers, fitted.surrogate))
+    kernel = population_kernel(quick if is_near else whole, quick, adaptation)
+    return replace(plan, surrogate=fitted.surrogate if is_near else None), kernel, numbers
 
 
 def _whole(model: Model, target: Target, positions: np.ndarray) -> Finished:

@@ -8,19 +8,27 @@ nodes as the trial asks for. The trial also says how much is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hierarchical_twin.graph.blocks import join_blocks, mark_population, split_blocks
-from hierarchical_twin.graph.evaluate import score
+from hierarchical_twin.graph.blocks import count_effects, join_blocks, population_slots
+from hierarchical_twin.graph.evaluate import Slot, score
 from hierarchical_twin.graph.model import Model
-from hierarchical_twin.inference.marginal.rules import Frames, Rule, average_density, find_frames, make_rule
-from hierarchical_twin.inference.marginal.surrogate import Surrogate, fit_surrogate
+from hierarchical_twin.inference.marginal.rules import (
+    Average,
+    Frames,
+    Rule,
+    average_density,
+    find_frames,
+    make_rule,
+)
+from hierarchical_twin.inference.marginal.surrogate import Fitted, Region, Surrogate, fit_surrogate
 from hierarchical_twin.inference.marginal.trials import Trial, mark_harmless, run_trial
 from hierarchical_twin.inference.patients import Densities, take_patients
 
@@ -31,7 +39,7 @@ TOLERANCE = 0.05
 """Posterior SDs by which integration may move a population parameter's mean."""
 _JUDGES, _AVERAGED = 24, 12
 _AVERAGED_REACH = 1.3
-_COUNTS = {0: (), 1: (2, 3, 4, 5, 7, 9, 15), 2: (2, 3, 4, 5, 7, 9), 3: (2, 3, 4, 5), 4: (2, 3, 4)}
+_COUNTS = {0: (), 1: (2, 3, 4, 5, 7, 9, 15), 2: (2, 3, 4, 5, 7, 9), 3: (2, 3), 4: (2, 3)}
 _BLOCK = 2_000
 _FEW = 2_000
 
@@ -70,6 +78,8 @@ class Plan:
         than that.
     unsettled : ndarray of int
         Patients whose exact integral could not be had.
+    surrogate : Surrogate, optional
+        What is sampled in place of the groups' integrals, where it is near enough.
     """
 
     model: Model
@@ -77,6 +87,7 @@ class Plan:
     groups: tuple[Group, ...]
     spread: float
     unsettled: np.ndarray
+    surrogate: Surrogate | None = None
 
     @property
     def meets_tolerance(self) -> bool:
@@ -154,21 +165,25 @@ def log_prior(lone: Model, population: Array) -> Array:
     return score(lone, join_blocks(lone, population, jnp.zeros((count_effects(lone), 1)))).log_prior
 
 
-def stand_in(plan: Plan, center: np.ndarray, root: np.ndarray) -> tuple[Surrogate | None, float]:
-    """A polynomial for the plan's log density less the log prior, at populations ``center + root @ whitened``.
-
-    Returns what `fit_surrogate` does.
-    """
-    one = jax.value_and_grad(
-        lambda whitened, numbers: sum_integrals(plan, center + root @ whitened, numbers)[1]
-    )
+def stand_in(plan: Plan, center: np.ndarray, root: np.ndarray) -> Fitted:
+    """A polynomial for the plan's log density less the log prior, from populations ``center + root @ normal`` on."""
+    one = jax.value_and_grad(lambda population, numbers: sum_integrals(plan, population, numbers)[1])
     many = jax.jit(lambda points, numbers: jax.lax.map(lambda point: one(point, numbers), points))
 
     def gradients(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values, slopes = many(jnp.asarray(points), plan.numbers)
         return np.asarray(values), np.asarray(slopes)
 
-    return fit_surrogate(gradients, len(center))
+    lone, slots = plan.lone, population_slots(plan.model)
+    is_scale = np.repeat([_is_scale(slot) for slot in slots], [math.prod(slot.shape) for slot in slots])
+    return fit_surrogate(
+        gradients, lambda population: log_prior(lone, population), Region(center, root, is_scale)
+    )
+
+
+def _is_scale(slot: Slot) -> bool:
+    """Whether a random variable is an SD of effects, sampled as its logarithm."""
+    return slot.name.startswith("omega") and "partial" not in slot.name
 
 
 def make_plan(model: Model, center: np.ndarray, root: np.ndarray, *, seed: int = 0) -> Plan:
@@ -195,21 +210,22 @@ def make_plan(model: Model, center: np.ndarray, root: np.ndarray, *, seed: int =
     trial = run_trial(densities, frames, judges, TOLERANCE / 5)
     missing = trial.exact - trial.one
     one_node, spread = _one_node(frames, trial), float(np.std(missing.sum(axis=1)))
-    if spread <= TOLERANCE or effects == 0:
-        group = Group(np.arange(densities.patients), model, one_node)
-        return Plan(model, frames, (group,), spread, trial.unsettled)
-    is_tried = (densities.patients <= _FEW) | ~mark_harmless(missing, TOLERANCE / 4)
+    group = Group(np.arange(densities.patients), model, one_node)
+    plan = Plan(model, frames, (group,), spread, trial.unsettled)
+    if spread > TOLERANCE and _COUNTS[effects]:
+        plan = _ruled(plan, trial, (judges, wider))
+    return plan
+
+
+def _ruled(plan: Plan, trial: Trial, points: tuple[np.ndarray, np.ndarray]) -> Plan:
+    """The plan with Gauss rules for the patients for whom one node is not enough."""
+    (group,), missing = plan.groups, trial.exact - trial.one
+    is_tried = (len(group.patients) <= _FEW) | ~mark_harmless(missing, TOLERANCE / 4)
     tried = np.flatnonzero(is_tried)
-    rules = _rules(model, frames, (judges, wider), tried)
     left = _Left(missing[:, ~is_tried].sum(axis=1), missing[:, tried], trial.exact[:, tried])
-    count, is_hard, spread = _cheapest(left, rules)
-    groups = _make_groups(model, one_node, tried, rules[count][0], is_hard)
-    return Plan(model, frames, groups, spread, trial.unsettled)
-
-
-def count_effects(model: Model) -> int:
-    """Random effects of each patient."""
-    return split_blocks(model, jnp.zeros(mark_population(model).size))[1].shape[0]
+    rule, is_hard, spread = _cheapest(left, _rules(plan.model, plan.frames, points, tried))
+    groups = _make_groups(plan.model, group.rule, tried, rule, is_hard)
+    return replace(plan, groups=groups, spread=spread)
 
 
 def _trial_points(center: np.ndarray, root: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -231,19 +247,21 @@ def _one_node(frames: Frames, trial: Trial) -> Rule:
 
 def _rules(
     model: Model, frames: Frames, points: tuple[np.ndarray, np.ndarray], tried: np.ndarray
-) -> dict[int, tuple[Rule, np.ndarray]]:
-    """For each node count, rules of the patients tried, and their log integrals at the judging points."""
-    counts = _COUNTS[len(frames.mean)]
-    found: dict[int, list[tuple[Rule, np.ndarray]]] = {count: [] for count in counts}
-    densities: Densities | None = None
-    for start in range(0, len(tried), _BLOCK):
-        block = tried[start : start + _BLOCK]
-        densities = Densities(take_patients(model, block), like=densities)
-        average = average_density(densities, frames.take(block), points[1])
-        for count in counts:
-            rule = make_rule(average, count)
-            found[count].append((rule, rule.integrals(densities, points[0])))
-    return {count: _joined(parts) for count, parts in found.items()}
+) -> Iterator[tuple[Rule, np.ndarray]]:
+    """Rules of the patients tried, of more and more nodes, and their log integrals at the judging points."""
+    judges, wider = points
+    averages: list[Average] = []
+    for count in _COUNTS[len(frames.mean)]:
+        parts = []
+        for place, start in enumerate(range(0, len(tried), _BLOCK)):
+            block = tried[start : start + _BLOCK]
+            if place == len(averages):
+                like = averages[-1].densities if averages else None
+                densities = Densities(take_patients(model, block), like=like)
+                averages.append(average_density(densities, frames.take(block), wider))
+            rule = make_rule(averages[place], count)
+            parts.append((rule, rule.integrals(averages[place].densities, judges)))
+        yield _joined(parts)
 
 
 def _joined(parts: list[tuple[Rule, np.ndarray]]) -> tuple[Rule, np.ndarray]:
@@ -270,11 +288,11 @@ class _Left:
         return float(np.std(self.easy + errors.sum(axis=1)))
 
 
-def _cheapest(left: _Left, rules: Mapping[int, tuple[Rule, np.ndarray]]) -> tuple[int, np.ndarray, float]:
-    """A number of nodes, which of the patients tried ``[patient]`` need it, and the spread that is left."""
-    best: tuple[tuple[float, float], int, np.ndarray, float] | None = None
+def _cheapest(left: _Left, rules: Iterable[tuple[Rule, np.ndarray]]) -> tuple[Rule, np.ndarray, float]:
+    """The first rule that is accurate enough, which of the patients tried ``[patient]`` need it, the spread left."""
+    best: tuple[tuple[float, float], Rule, np.ndarray, float] | None = None
     hardness = np.std(left.missing, axis=0)
-    for count, (rule, values) in rules.items():
+    for rule, values in rules:
         for threshold in (0.0, *np.geomspace(1e-6, 1.0, 25)):
             is_hard = hardness >= threshold
             spread = left.spread(values, is_hard)
@@ -282,7 +300,9 @@ def _cheapest(left: _Left, rules: Mapping[int, tuple[Rule, np.ndarray]]) -> tupl
             work = max(len(rule.nodes) * is_hard.sum() + (~is_hard).sum(), _FEW) + _FEW * (not is_hard.all())
             rank = (max(spread, TOLERANCE), float(work))
             if best is None or rank < best[0]:
-                best = (rank, count, is_hard, spread)
+                best = (rank, rule, is_hard, spread)
+        if best is not None and best[3] <= TOLERANCE:
+            break
     assert best is not None
     return best[1:]
 

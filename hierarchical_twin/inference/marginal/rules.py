@@ -16,7 +16,7 @@ from hierarchical_twin.inference.marginal.quadrature import gauss_rules, log_sum
 from hierarchical_twin.inference.patients import Densities
 
 _FIRST_WIDTH = 1.3
-_GRID = {1: 41, 2: 25, 3: 13, 4: 9}
+_GRID = {1: 41, 2: 25, 3: 9, 4: 9}
 
 
 @dataclass(frozen=True, eq=False)

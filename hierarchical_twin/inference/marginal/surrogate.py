@@ -1,8 +1,9 @@
 """A polynomial that stands in for the summed log integrals while NUTS finds its way.
 
 The population has few coordinates, and summed over patients the log integrals are a smooth function of
-them: in coordinates whitened by the pilot a polynomial of the third or fourth degree, fitted to values and
-gradients at some dozens of points, errs by a few hundredths where the posterior is. Trajectories follow
+them: a polynomial of the third or fourth degree, fitted to values and gradients at some dozens of points,
+errs by a few hundredths where the posterior is. Its variables are whitened, and an SD of effects, which may
+go to 0 where the data cannot tell, enters by a logarithm that stops short of that. Trajectories follow
 it at next to no cost. Where it errs by more than that, `kernels.population_kernel` accepts or refuses where
 they end by the density itself, and what the polynomial leaves out costs draws, not correctness.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,96 +24,214 @@ from scipy.stats import qmc
 
 Array = Any
 
-GOOD_SPREAD, MOST_SPREAD = 0.02, 1.0
+GOOD_SPREAD, MOST_SPREAD = 0.05, 1.0
 """SDs of what a polynomial leaves out: so small that it may be sampled itself, too large to be of use.
 
 No posterior mean moves by more of its SDs than that."""
-_DEGREES = (3, 4)
+_LOW, _HIGH = 3, 4
+"""Degrees: the second where the first is not good enough."""
 _MOST_TERMS = 800
-_ROWS_PER_TERM = 2.0
+_ROWS_PER_TERM, _ROWS_PER_HIGH = 1.6, 3.0
 _WIDTH = 1.2
-_JUDGES = 32
+_ROUNDS, _POINTS = 6, 40
+_PROPOSED, _PROPOSED_WIDTH, _SHOWN = 4_000, 1.4, 500
 _REACH = 3.0
 _FALL = 0.25
+_FLOOR = 1.5
 _LOWEST = 60.0
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["terms"], meta_fields=[])
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["terms", "floors", "center", "whiten"], meta_fields=[]
+)
 @dataclass(frozen=True, eq=False)
 class Surrogate:
-    """A polynomial of the whitened population, without its constant, which levels off far from the centre.
+    """A polynomial of the population, without its constant, which levels off far from the centre.
 
     Attributes
     ----------
     terms : tuple of Array
         The symmetric coefficients of the first degree ``[coordinate]``, of the second
         ``[coordinate, coordinate]``, and so on.
+    floors : Array, shape [coordinate]
+        ``f`` of coordinates ``log s`` that enter as ``log(s^2 + f^2) / 2``; 0 for others, which enter as
+        they are.
+    center : Array, shape [coordinate]
+    whiten : Array, shape [coordinate, coordinate]
+        To the polynomial's variables: ``whiten @ (entered - center)``.
     """
 
     terms: tuple[Array, ...]
+    floors: Array
+    center: Array
+    whiten: Array
 
-    def at(self, whitened: Array) -> Array:
+    def at(self, population: Array) -> Array:
         """Its value at ``[coordinate]``."""
-        inside = _bounded(whitened)
+        variables = self.variables(population)
+        inside = _bounded(variables)
         total = jnp.zeros(())
         for term in self.terms:
             for _ in range(term.ndim):
                 term = term @ inside
             total = total + term
         # Beyond where it was fitted it falls slower than the posterior does: chains must not stick there.
-        return total - _FALL * (jnp.sum(whitened**2) - jnp.sum(inside**2))
+        return total - _FALL * (jnp.sum(variables**2) - jnp.sum(inside**2))
+
+    def variables(self, population: Array) -> Array:
+        """What it is a polynomial of ``[coordinate]``."""
+        return self.whiten @ (_entered(population, self.floors) - self.center)
+
+
+def _entered(population: Array, floors: Array) -> Array:
+    held = jnp.where(floors > 0, floors, 1.0)
+    return jnp.where(floors > 0, 0.5 * jnp.logaddexp(2 * population, 2 * jnp.log(held)), population)
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Where a surrogate is fitted: populations ``center + root @ whitened`` about standard normal.
+
+    `is_scale` marks coordinates that are logarithms of SDs ``[coordinate]``.
+    """
+
+    center: np.ndarray
+    root: np.ndarray
+    is_scale: np.ndarray
+
+    def draw(self, count: int, *, seed: int) -> np.ndarray:
+        """Populations ``[point, coordinate]``."""
+        normal = np.random.default_rng([seed, 0xD2A3]).standard_normal((count, len(self.center)))
+        return self.center + normal @ self.root.T
+
+    @property
+    def floors(self) -> np.ndarray:
+        """Of the SDs: about where the data no longer tell them from 0."""
+        spread = np.sqrt(np.sum(self.root**2, axis=1))
+        return np.where(self.is_scale, np.exp(self.center) * np.minimum(_FLOOR * spread, 1.0), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A surrogate and where it was fitted.
+
+    Attributes
+    ----------
+    surrogate : Surrogate or None
+        None where no polynomial is of use.
+    spread : float
+        SD, over its own posterior, of what it leaves out.
+    region : Region
+        Where that posterior is.
+    """
+
+    surrogate: Surrogate | None
+    spread: float
+    region: Region
 
 
 def fit_surrogate(
-    gradients: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], size: int, *, seed: int = 0
-) -> tuple[Surrogate | None, float]:
-    """Least squares to values and gradients at points around the centre.
+    integrals: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    prior: Callable[[Array], Array],
+    region: Region,
+    *,
+    seed: int = 0,
+) -> Fitted:
+    """Least squares to values and gradients, first around a centre, then where the posterior turns out to be.
 
     Parameters
     ----------
-    gradients : callable
-        Whitened populations ``[point, coordinate]`` to log densities ``[point]`` and gradients
-        ``[point, coordinate]``.
-    size : int
-        Coordinates of the population.
+    integrals : callable
+        Populations ``[point, coordinate]`` to what the polynomial is to stand in for ``[point]``, and its
+        gradients ``[point, coordinate]``.
+    prior : callable
+        A population ``[coordinate]`` to what else the log density holds, traceable.
+    region : Region
+        About where the posterior is.
     seed : int
-
-    Returns
-    -------
-    surrogate : Surrogate or None
-        The polynomial of the lowest degree that errs little, else the best; None where none is of use.
-    spread : float
-        SD of what it leaves out, at points that it was not fitted to.
     """
-    judges = np.random.default_rng([seed, 0x5A11]).standard_normal((_JUDGES, size))
-    sobol = qmc.Sobol(size, rng=np.random.default_rng([seed, 0x50B0]))
-    seen, values, slopes = judges, *gradients(judges)
-    best: tuple[Surrogate | None, float] = (None, MOST_SPREAD)
-    for degree in _DEGREES:
-        powers = _powers(size, degree)
-        if degree > _DEGREES[0] and len(powers) > _MOST_TERMS:
+    size, generator = len(region.center), np.random.default_rng([seed, 0x5A11])
+    powers = _powers(size, _LOW)
+    wanted = int(_ROWS_PER_TERM * len(powers) / (size + 1)) + size
+    uniform = qmc.Sobol(size, rng=generator).random(2 ** int(np.ceil(np.log2(wanted))))
+    # Sobol's points begin at the corner, which no normal reaches.
+    data = _Data.at(
+        region.center + _WIDTH * ndtri(np.clip(uniform, 1e-6, 1 - 1e-6)) @ region.root.T, integrals
+    )
+    found, spread = data.fit(powers, region), np.inf
+    for turn in range(_ROUNDS):
+        shown = found and _posterior_points(found, prior, region, generator)
+        if shown is None:
+            return Fitted(None, np.inf, region)
+        points, region = shown
+        more = _Data.at(points, integrals)
+        left = more.values - np.asarray(jax.vmap(found.at)(jnp.asarray(points)))
+        left = left[np.isfinite(left)]
+        spread = float(np.std(left)) if len(left) > _POINTS // 2 else np.inf
+        if spread <= GOOD_SPREAD or turn == _ROUNDS - 1:
             break
-        wanted = int(_ROWS_PER_TERM * len(powers) / (size + 1)) + size
-        count = 2 ** int(np.ceil(np.log2(max(wanted - (len(seen) - _JUDGES), 1))))
-        # Sobol's points begin at the corner, which no normal reaches.
-        points = _WIDTH * ndtri(np.clip(sobol.random(count), 1e-6, 1 - 1e-6))
-        more = gradients(points)
-        seen = np.concatenate([seen, points])
-        values, slopes = np.concatenate([values, more[0]]), np.concatenate([slopes, more[1]])
-        is_judge = np.arange(len(seen)) < _JUDGES
-        is_usable = np.isfinite(values) & np.isfinite(slopes).all(axis=1)
-        is_usable &= values > np.max(values, where=is_usable, initial=-np.inf) - _LOWEST - size
-        fitted = is_usable & ~is_judge
-        if fitted.sum() * (size + 1) < len(powers):
-            break
-        found = _least_squares(seen[fitted], values[fitted], slopes[fitted], powers)
-        judged = is_usable & is_judge
-        left = values[judged] - np.asarray(jax.vmap(found.at)(jnp.asarray(seen[judged])))
-        spread = float(np.std(left)) if len(left) > _JUDGES // 2 else np.inf
-        best = (found, spread) if spread < best[1] else best
-        if spread <= GOOD_SPREAD:
-            break
-    return best
+        data = data.joined(more)
+        if len(powers) < len(_powers(size, _HIGH)) <= min(_MOST_TERMS, data.rows / _ROWS_PER_HIGH):
+            powers = _powers(size, _HIGH)
+        found = data.fit(powers, region)
+    return Fitted(found if spread <= MOST_SPREAD else None, spread, region)
+
+
+def _posterior_points(
+    surrogate: Surrogate, prior: Callable[[Array], Array], region: Region, generator: np.random.Generator
+) -> tuple[np.ndarray, Region] | None:
+    """Populations ``[point, coordinate]`` of the surrogate's posterior, and the region they show; None without any.
+
+    By importance, from no farther than the region reaches: what lies beyond is not known yet.
+    """
+    steps = _PROPOSED_WIDTH * generator.standard_normal((_PROPOSED, len(region.center)))
+    points = region.center + steps @ region.root.T
+    density = jax.jit(jax.vmap(lambda point: surrogate.at(point) + prior(point)))
+    weight = np.asarray(density(jnp.asarray(points))) + 0.5 * np.sum(steps**2, axis=1) / _PROPOSED_WIDTH**2
+    weight = np.where(np.isfinite(weight), weight, -np.inf)
+    if not np.isfinite(weight.max()):
+        return None
+    # The largest of perturbed log weights: a sample without replacement, its probabilities as the weights.
+    order = np.argsort(-(weight + generator.gumbel(size=len(weight))))
+    shown = points[order[:_SHOWN]]
+    root = np.linalg.cholesky(np.cov(shown.T) + 1e-9 * region.root @ region.root.T)
+    return points[order[:_POINTS]], replace(region, center=shown.mean(axis=0), root=root)
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """What a surrogate is fitted to: populations ``[point, coordinate]``, values, slopes."""
+
+    points: np.ndarray
+    values: np.ndarray
+    slopes: np.ndarray
+
+    @classmethod
+    def at(
+        cls, points: np.ndarray, integrals: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    ) -> _Data:
+        """Evaluate."""
+        return cls(points, *integrals(points))
+
+    @property
+    def rows(self) -> int:
+        """Equations that it gives."""
+        return self.points.size + len(self.points)
+
+    def joined(self, more: _Data) -> _Data:
+        """Both."""
+        pairs = zip(vars(self).values(), vars(more).values(), strict=True)
+        return _Data(*(np.concatenate(pair) for pair in pairs))
+
+    def fit(self, powers: list[tuple[int, ...]], region: Region) -> Surrogate | None:
+        """Least squares over the points that are not too unlikely to matter; None if they are too few."""
+        is_usable = np.isfinite(self.values) & np.isfinite(self.slopes).all(axis=1)
+        floor = np.max(self.values, where=is_usable, initial=-np.inf) - _LOWEST - 2 * self.points.shape[1]
+        is_usable &= self.values > floor
+        if is_usable.sum() * (self.points.shape[1] + 1) < len(powers):
+            return None
+        used = (array[is_usable] for array in (self.points, self.values, self.slopes))
+        return _least_squares(*used, powers, region)
 
 
 def _powers(size: int, degree: int) -> list[tuple[int, ...]]:
@@ -125,9 +244,15 @@ def _powers(size: int, degree: int) -> list[tuple[int, ...]]:
 
 
 def _least_squares(
-    points: np.ndarray, values: np.ndarray, slopes: np.ndarray, powers: list[tuple[int, ...]]
+    seen: np.ndarray, values: np.ndarray, slopes: np.ndarray, powers: list[tuple[int, ...]], region: Region
 ) -> Surrogate:
-    count, size = points.shape
+    count, size = seen.shape
+    floors = region.floors
+    entered = np.asarray(_entered(jnp.asarray(seen), jnp.asarray(floors)))
+    center = entered.mean(axis=0)
+    whiten = np.linalg.inv(np.linalg.cholesky(np.cov(entered.T) + 1e-12 * np.eye(size)))
+    points = (entered - center) @ whiten.T
+    rate = np.where(floors > 0, np.exp(2 * (seen - entered)), 1.0)
     rows = np.stack([np.prod(points[:, places], axis=1) for places in powers], axis=1)
     bent = np.zeros((count, size, len(powers)))
     for column, places in enumerate(powers):
@@ -135,19 +260,23 @@ def _least_squares(
             rest = list(places)
             rest.remove(place)
             bent[:, place, column] = places.count(place) * np.prod(points[:, rest], axis=1)
+    # Slopes along the region's own axes: alike in size, like the values.
+    moved = np.einsum("wc,pc,cu->pwu", whiten, rate, region.root)
+    bent = np.einsum("pwk,pwu->puk", bent, moved)
     level = np.concatenate([np.ones(count), np.zeros(count * size)])[:, None]
     design = np.concatenate([level, np.concatenate([rows, bent.reshape(count * size, -1)])], axis=1)
-    found = np.linalg.lstsq(design, np.concatenate([values, slopes.ravel()]), rcond=None)[0][1:]
+    target = np.concatenate([values, (slopes @ region.root).ravel()])
+    found = np.linalg.lstsq(design, target, rcond=None)[0][1:]
     terms = [np.zeros((size,) * order) for order in range(1, len(powers[-1]) + 1)]
     for places, coefficient in zip(powers, found, strict=True):
         orders = set(itertools.permutations(places))
         for order in orders:
             terms[len(places) - 1][order] = coefficient / len(orders)
-    return Surrogate(tuple(terms))
+    return Surrogate(tuple(terms), floors, center, whiten)
 
 
 def _bounded(whitened: Array) -> Array:
     """Coordinates that never lie beyond some posterior SDs."""
-    length = (whitened**2).sum(axis=-1, keepdims=True) / (_REACH**2 * whitened.shape[-1])
+    length = (whitened**2).sum(axis=-1, keepdims=True) / (_REACH + np.sqrt(whitened.shape[-1])) ** 2
     # A high power leaves the bulk as it is: bent there, a polynomial would no longer be one.
     return whitened / (1.0 + length**4) ** 0.125

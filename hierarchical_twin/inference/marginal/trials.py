@@ -19,8 +19,8 @@ REFERENCE_LEVELS: Mapping[int, tuple[int, ...]] = {
     0: (1,),
     1: (1, 3, 5, 9, 19, 31),
     2: (1, 3, 5, 9, 19, 31),
-    3: (1, 3, 5, 9),
-    4: (1, 3, 5, 7),
+    3: (1, 3, 5, 7),
+    4: (1, 3, 5),
 }
 """Nodes in each effect of the products that are raised until the answer stops moving, by effects."""
 _WORTH_LEAVING_OUT = 0.7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -51,9 +52,8 @@ def estimate_shifts(plan: Plan, population: np.ndarray) -> Shifts:
     count = int(np.clip(_WORK / patients, _LEAST_POINTS, _MOST_POINTS))
     points = draws[np.linspace(0, len(draws) - 1, min(count, len(draws))).astype(int)]
     trial = run_trial(Densities(plan.model), plan.frames, points, TOLERANCE / 5)
-    sums = jax.jit(lambda xs, numbers: jax.lax.map(lambda x: sum_integrals(plan, x, numbers)[1], xs))
-    found = np.asarray(sums(jnp.asarray(points), plan.numbers))
-    missing = trial.exact.sum(axis=1) - found
+    sampled = jax.jit(lambda xs, numbers: jax.lax.map(lambda x: _sampled(plan, x, numbers), xs))
+    missing = trial.exact.sum(axis=1) - np.asarray(sampled(jnp.asarray(points), plan.numbers))
     missing = missing - missing.mean()
     scaled = (points - draws.mean(axis=0)) / draws.std(axis=0)
     scaled = scaled - scaled.mean(axis=0)
@@ -62,6 +62,13 @@ def estimate_shifts(plan: Plan, population: np.ndarray) -> Shifts:
     own[trial.unsettled] = np.std(trial.moved, axis=0)
     size = len(points)
     return Shifts(missing @ scaled / size, missing @ square / size / 2, float(missing.std()), own)
+
+
+def _sampled(plan: Plan, population: Any, numbers: Any) -> Any:
+    """What stood for the patients' log integrals in the density that was sampled, up to a constant."""
+    if plan.surrogate is not None:
+        return plan.surrogate.at(population)
+    return sum_integrals(plan, population, numbers)[1]
 
 
 @dataclass(frozen=True, eq=False)
