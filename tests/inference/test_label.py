@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 import hierarchical_twin as ht
 from hierarchical_twin.graph.evaluate import flat_size, score
+from hierarchical_twin.inference.device import choose_place
 from hierarchical_twin.inference.draws import unfold_draws
 from hierarchical_twin.inference.label import variable_units
 from inference.models import CASES
@@ -74,7 +75,10 @@ def test_groups_and_attributes(sleep_fit):
         "intercept": "informed",
         "slope": "informed",
     }
-    clock = {"pilot", "pilot_compile", "compile", "sample", "warmup", "unfold", "gradients"}
+    stages = {
+        f"{stage}{word}" for stage in ("pilot", "plan", "effects", "unfold") for word in ("", "_compile")
+    }
+    clock = stages | {"compile", "sample", "warmup", "gradients"}
     assert clock == set(json.loads(attributes["timings"]))
     assert {"jax", "numpyro", "hierarchical_twin", "python"} <= set(json.loads(attributes["versions"]))
     assert ht.parse_spec(sleep_fit.spec_text) == ht.read_spec(ht.shipped_specs()["sleep"])
@@ -146,7 +150,7 @@ def test_log_likelihood_is_that_of_the_formula(sleep_fit):
 def test_log_likelihood_is_that_of_the_oracle(sleep):
     """At points that were never sampled, and over a batch that is not a whole number of batches."""
     points = 0.1 * np.random.default_rng(0).standard_normal((2, 507, flat_size(sleep)))
-    unfolded = unfold_draws(sleep, points, seed=1)
+    unfolded = unfold_draws(sleep, points, choose_place("cpu", 2), seed=1)
     mask = sleep.cohort.arrays["mask_reaction"]
     for chain, draw in ((0, 0), (0, 506), (1, 250), (1, 506)):
         oracle = score(sleep, jnp.asarray(points[chain, draw]))

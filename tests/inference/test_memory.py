@@ -11,6 +11,7 @@ import hierarchical_twin as ht
 from hierarchical_twin.errors import SamplingError
 from hierarchical_twin.graph.evaluate import flat_size
 from hierarchical_twin.inference import nuts, sample
+from hierarchical_twin.inference.device import choose_place
 from hierarchical_twin.inference.draws import unfold_draws
 from hierarchical_twin.inference.memory import (
     SAMPLER_DRAWS,
@@ -31,7 +32,7 @@ def held(arrays) -> int:
 
 def test_it_counts_what_is_made(sleep):
     points = np.zeros((2, 100, flat_size(sleep)))
-    made = unfold_draws(sleep, points, seed=0)
+    made = unfold_draws(sleep, points, choose_place("cpu", 2), seed=0)
     counted = memory_needed(sleep, SETTINGS, "draws", workers=2)
     assert counted.positions == points.nbytes
     assert counted.unfolded == held(made.posterior)

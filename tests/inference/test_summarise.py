@@ -12,6 +12,7 @@ from hierarchical_twin.analysis.patient_summary import STATISTICS
 from hierarchical_twin.graph.build import build
 from hierarchical_twin.graph.evaluate import flat_size
 from hierarchical_twin.inference import summarise
+from hierarchical_twin.inference.device import choose_place
 from hierarchical_twin.inference.draws import unfold_draws
 from hierarchical_twin.inference.summarise import (
     EffectDraws,
@@ -101,7 +102,7 @@ def test_batches_of_patients_are_put_together(name, monkeypatch):
     declared = DECLARED[name]
     model = build(declared.spec, declared.cohort)
     positions = 0.3 * np.random.default_rng(0).standard_normal((2, 30, flat_size(model)))
-    whole = unfold_draws(model, positions, seed=0).posterior
+    whole = unfold_draws(model, positions, choose_place("cpu", 2), seed=0).posterior
     monkeypatch.setattr(summarise, "BATCH_BYTES", 60 * 8 * 5)
     batches = list(effect_batches(model, positions))
     assert len(batches) > 1

@@ -40,6 +40,7 @@ _SETTLING = 10
 _JUDGED, _JUDGED_PROPOSALS, _AT_ONCE = 8, 128, 8
 _BATCH_BYTES = 2e8
 _ROUNDING = 1e-4
+_SHARES, _LEAST_BATCH = 4, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ def draw_effects(plan: Plan, population: np.ndarray, seed: int, place: Place) ->
     keys, generators = _Keys(seed), np.random.default_rng([seed, 0xEFFEC7])
     for group in plan.groups:
         proposals, judged = _judge(group, plan.frames.take(group.patients), points, keys, place)
-        size = min(_share(int((~judged.is_normal).sum()), place), most)
+        size = min(_share(int((~judged.is_normal).sum())), most)
         drawing = _Drawing(group, proposals, points, size, _Program(_draw))
         jobs = [(0, own) for own in _batches(np.flatnonzero(judged.is_normal), most)]
         for steps in _STEPS.values():
@@ -157,7 +158,7 @@ def _judge(
     """Where each of a group's patients is proposed, and how good these proposals are at a few populations."""
     at = points[np.linspace(0, len(points) - 1, _JUDGED).astype(int)]
     weigh, everyone = _Program(_weigh), len(group.patients)
-    size = min(_share(everyone, place), int(_BATCH_BYTES / 8 / _JUDGED / _JUDGED_PROPOSALS))
+    size = min(_share(everyone), int(_BATCH_BYTES / 8 / _JUDGED / _JUDGED_PROPOSALS))
 
     def judge(job: tuple[np.ndarray, Array]) -> tuple[np.ndarray, ...]:
         own, key = job
@@ -172,9 +173,9 @@ def _judge(
     return Frames(mean, root), _Judged(*judged)
 
 
-def _share(patients: int, place: Place) -> int:
-    """Patients of a batch if every worker is to have one."""
-    return max(1, -(-patients // place.workers))
+def _share(patients: int) -> int:
+    """Patients of a batch, so that several workers have some: the same however many there are, as draws must be."""
+    return max(1, min(patients, _LEAST_BATCH), -(-patients // _SHARES))
 
 
 def _judge_weights(log_weights: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -1,0 +1,115 @@
+"""The polynomial that NUTS follows: exact where it can be, and of no harm where it cannot."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hierarchical_twin.inference.device import choose_place
+from hierarchical_twin.inference.geometry import Geometry
+from hierarchical_twin.inference.kernels import Adaptation, Numbers, population_kernel
+from hierarchical_twin.inference.marginal.surrogate import GOOD_SPREAD, Region, fit_surrogate
+from hierarchical_twin.inference.nuts import run_chains
+from hierarchical_twin.inference.settings import Schedule
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+def gradients_of(density):
+    both = jax.jit(jax.vmap(jax.value_and_grad(density)))
+    return lambda points: tuple(np.asarray(part) for part in both(jnp.asarray(points)))
+
+
+def flat_prior(point):
+    return 0.0 * jnp.sum(point)
+
+
+def region(size: int, *, is_scale=None) -> Region:
+    return Region(np.zeros(size), np.eye(size), np.zeros(size, bool) if is_scale is None else is_scale)
+
+
+def test_a_cubic_is_found_exactly():
+    rng = np.random.default_rng(0)
+    third = 0.02 * rng.standard_normal((3, 3, 3))
+
+    def density(u):
+        return -0.5 * jnp.sum(u**2) + 0.3 * u[0] * u[1] + jnp.einsum("ijk,i,j,k", third, u, u, u)
+
+    fitted = fit_surrogate(gradients_of(density), flat_prior, region(3))
+    assert fitted.spread < 0.01
+    points = rng.standard_normal((20, 3))
+    left = [float(density(point) - fitted.surrogate.at(point)) for point in points]
+    np.testing.assert_allclose(left, left[0], atol=0.01)
+
+
+def test_it_follows_the_posterior_away_from_the_pilot():
+    """The pilot is off by two SDs and half as wide: later rounds fit where the posterior is."""
+    center, wide = np.array([2.0, -2.0]), 2.0
+
+    def density(u):
+        step = (u - center) / wide
+        return -0.5 * jnp.sum(step**2) - 0.05 * jnp.sum(step**4)
+
+    fitted = fit_surrogate(gradients_of(density), flat_prior, region(2))
+    assert fitted.spread <= GOOD_SPREAD
+    np.testing.assert_allclose(fitted.region.center, center, atol=0.3)
+
+
+def test_a_scale_that_may_vanish_is_followed():
+    """An SD whose likelihood is flat towards 0: no polynomial of its logarithm is."""
+
+    def density(u):
+        return -0.5 * ((jnp.exp(2 * u[0]) - 0.5) / 0.5) ** 2 - 0.5 * u[1] ** 2
+
+    def prior(u):
+        return u[0] - 0.5 * jnp.exp(2 * u[0])
+
+    given = Region(np.array([-0.5, 0.0]), 0.6 * np.eye(2), np.array([True, False]))
+    fitted = fit_surrogate(gradients_of(density), prior, given)
+    assert fitted.spread <= GOOD_SPREAD
+    low = np.array([-4.0, 0.0])
+    far = float(density(low) - fitted.surrogate.at(low)) - float(
+        density(given.center) - fitted.surrogate.at(given.center)
+    )
+    assert abs(far) < 0.5
+
+
+def test_no_polynomial_stands_in_for_noise():
+    rng = np.random.default_rng(1)
+
+    def noise(points):
+        return 50 * rng.standard_normal(len(points)), 50 * rng.standard_normal(points.shape)
+
+    assert fit_surrogate(noise, flat_prior, region(2)).surrogate is None
+
+
+def test_refusals_make_up_for_a_wrong_stand_in():
+    """NUTS follows a normal that is shifted and too wide; the draws are those of the exact density."""
+
+    def exact(u, numbers):
+        return -0.5 * jnp.sum(u**2)
+
+    def quick(u, numbers):
+        return -0.5 * jnp.sum((u - 0.4) ** 2) / 1.3**2
+
+    geometry = Geometry(np.zeros(2), np.eye(2), np.zeros((1, 1)), np.ones((1, 1)))
+    kernel = population_kernel(exact, quick, Adaptation(200, 0.8, 10))
+    drawn = run_chains(
+        kernel,
+        np.zeros((4, 2)),
+        Numbers(geometry, ()),
+        Schedule(4, 200, 4000, seed=3),
+        place=choose_place("cpu", 4),
+        watch=lambda progress: None,
+    )
+    draws = drawn.positions.reshape(-1, 2)
+    np.testing.assert_allclose(draws.mean(axis=0), 0.0, atol=0.06)
+    np.testing.assert_allclose(draws.std(axis=0), 1.0, atol=0.05)
+    assert 0.3 < drawn.stats["exact_acceptance"].mean() < 0.95
+    np.testing.assert_allclose(drawn.stats["lp"].ravel(), -0.5 * np.sum(draws**2, axis=1), atol=1e-8)
