@@ -23,12 +23,11 @@ spec's. ESS is the smallest rank-normalised bulk ESS over *all* parameters, popu
 
 **ESS/s** divides it by warm-up and sampling together, compiling excluded; this is the headline. **ESS/s of sampling**
 divides it by the draw phase alone. Where an engine does not time its phases, they are split in proportion to
-gradients. Finding our pilot counts as warm-up. What the marginal method does
-before and after its chains, planning its integrals and drawing the patients' effects, is in *shell to draws*
-only. Numbers are medians over repeats, with the range where there are
-several. Compile times are cold: no engine finds a compiled program in a cache (Stan's is the one compilation of a
-problem, kept for all its cells). The best peer is the one with the highest median among those whose R-hat is
-at most 1.05.
+gradients. Finding our pilot, and what a method prepares before its chains (the marginal method's trial of its
+integrals and its polynomial), count as warm-up; drawing the patients' effects after the chains counts as sampling.
+Numbers are medians over repeats, with the range where there are several. Compile times are cold: no engine finds a
+compiled program in a cache (Stan's is the one compilation of a problem, kept for all its cells). The best peer is the
+one with the highest median among those whose R-hat is at most 1.05.
 
 The peers' programs are in `benchmarks/models`, and are meant to be good ones: patient-major arrays in NumPyro (faster
 there than a gather), scalar conditionals instead of a multivariate normal, starts at the priors' medians. The

@@ -47,14 +47,18 @@ def _outcome(fit, problem: Problem, seconds: dict[str, float]) -> Outcome:
     if warmup is None:
         warmup = total * gradients["warmup"] / (gradients["warmup"] + gradients["sampling"])
         split = "by gradients"
-    # Finding the pilot is adaptation: what of it is arithmetic, not compiling, counts as warm-up.
-    pilot = timings.get("pilot", 0.0) - timings.get("pilot_compile", 0.0)
-    named = {"pilot": pilot, "compile": timings["compile"] + timings.get("pilot_compile", 0.0)}
-    phases = {"warmup": warmup + pilot, "sampling": total - warmup, "unfold": timings.get("unfold", 0.0)}
-    method = timings.get("method", fit.attributes.get("method", ""))
-    notes = [str(method)] if method else []
-    if "pilot_compile" not in timings:
-        notes.append("its pilot is counted as warm-up, compiling included")
+    # Finding the pilot and preparing are adaptation, drawing effects is sampling: their arithmetic, that is.
+    pilot, plan, effects = (
+        timings[word] - timings[f"{word}_compile"] for word in ("pilot", "plan", "effects")
+    )
+    compiling = sum(timings[f"{word}_compile"] for word in ("pilot", "plan", "effects")) + timings["compile"]
+    named = {"pilot": pilot, "plan": plan, "effects": effects, "compile": compiling}
+    phases = {
+        "warmup": warmup + pilot + plan,
+        "sampling": total - warmup + effects,
+        "unfold": timings["unfold"],
+    }
+    notes = [str(fit.attributes["method"])]
     if "patient" not in posterior.sizes:
         notes.append("ESS of the population: statistics of patients only")
     elif posterior.sizes["patient"] >= 2 * _MOST_PATIENTS:

@@ -115,6 +115,11 @@ def float64_on(place: Place) -> Iterator[None]:
         yield
 
 
+def preparing_place(place: Place) -> Place:
+    """Where a run is prepared: the CPU if there is one, so that it is prepared alike wherever it is sampled."""
+    return _cpu(place.workers, place.workers) or place
+
+
 def map_ahead[Item, Found](
     function: Callable[[Item], Found], items: Iterable[Item], place: Place
 ) -> Iterator[Found]:

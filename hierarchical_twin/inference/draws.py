@@ -64,23 +64,25 @@ def unfold_draws(model: Model, positions: np.ndarray, place: Place, *, seed: int
         return named, scored.log_likelihood, replicates
 
     batch = batch_size(model, len(flat))
-    # The last batch is the last `batch` draws, so that one shape is compiled.
-    begins = [min(start, len(flat) - batch) for start in range(0, len(flat), batch)]
     evaluate = jax.jit(jax.vmap(one)).lower(flat[:batch], keys[:batch]).compile()
     whole: tuple[dict[str, np.ndarray], ...] = ({}, {}, {})
 
-    def keep(begin: int) -> None:
+    def batch_at(start: int) -> tuple[dict[str, np.ndarray], ...]:
+        # The last batch is the last `batch` draws, so that one shape is compiled; of it only what is new.
+        begin = min(start, len(flat) - batch)
         found = evaluate(flat[begin : begin + batch], keys[begin : begin + batch])
-        for kind, (kept, values) in enumerate(zip(whole, found, strict=True)):
-            for name, value in values.items():
-                own = np.asarray(value) if kind == 0 else np.asarray(value)[:, masks[name]]
-                # Filled in place: joined from parts, everything would be there twice.
-                kept.setdefault(name, np.empty((len(flat), *own.shape[1:]), own.dtype))[
-                    begin : begin + batch
-                ] = own
+        named, *by_outcome = ({name: np.asarray(value) for name, value in kind.items()} for kind in found)
+        measured = [{name: value[:, masks[name]] for name, value in kind.items()} for kind in by_outcome]
+        return tuple({n: value[start - begin :] for n, value in kind.items()} for kind in (named, *measured))
 
-    for _ in map_ahead(keep, begins, place):
-        pass
+    starts = range(0, len(flat), batch)
+    for start, found in zip(starts, map_ahead(batch_at, starts, place), strict=True):
+        for kept, values in zip(whole, found, strict=True):
+            for name, value in values.items():
+                # Filled in place: joined from parts, everything would be there twice.
+                if name not in kept:
+                    kept[name] = np.empty((len(flat), *value.shape[1:]), value.dtype)
+                kept[name][start : start + len(value)] = value
     shaped = [
         {name: value.reshape(chains, draws, *value.shape[1:]) for name, value in kind.items()}
         for kind in whole

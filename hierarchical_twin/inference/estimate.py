@@ -10,8 +10,8 @@ from hierarchical_twin.inference.memory import Memory, readable_bytes
 from hierarchical_twin.inference.pilot import Pilot
 from hierarchical_twin.inference.settings import Settings
 
-GRADIENTS = {"joint": (7, 63), "blocked": (8, 16), "marginal": (7, 31)}
-"""Gradients an iteration takes, at least and at most. Marginal: gradients of one node for each patient."""
+GRADIENTS = {"joint": (7, 63), "blocked": (8, 16), "marginal": (1, 25)}
+"""Gradients an iteration takes, at least and at most. Marginal: what preparing and drawing effects take, shared out."""
 
 
 @dataclass(frozen=True)

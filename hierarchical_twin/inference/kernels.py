@@ -22,6 +22,7 @@ from hierarchical_twin.inference.geometry import Geometry, Starts
 from hierarchical_twin.inference.target import Target
 
 Array = Any
+_NOWHERE = -1e300
 
 
 class Numbers(NamedTuple):
@@ -121,6 +122,35 @@ def _nuts_statistics(state: Any) -> dict[str, Array]:
     }
 
 
+def population_kernel(density: Callable[[Array, Any], Array], adaptation: Adaptation) -> Kernel:
+    """NUTS over the population alone, whose log density has the effects integrated out.
+
+    Parameters
+    ----------
+    density : callable
+        Whitened coordinates ``[coordinate]`` and `Numbers` to the log density. A draw is the population in
+        the model's coordinates.
+    adaptation : Adaptation
+    """
+
+    def potential(numbers: Numbers) -> Callable[[dict[str, Array]], Array]:
+        return lambda z: -density(z["population"], numbers)
+
+    start, advance = hmc(potential_fn_gen=potential, algo="NUTS")
+
+    def init(key: Array, whitened: Array, numbers: Numbers) -> Any:
+        z = {"population": whitened}
+        info = ParamInfo(z, *jax.value_and_grad(potential(numbers))(z))
+        return _begin(start, info, adaptation, key, (numbers,))
+
+    return Kernel(
+        init=init,
+        step=lambda state, numbers: advance(state, (numbers,)),
+        position=lambda state, numbers: numbers.geometry.population(state.z["population"]),
+        statistics=_nuts_statistics,
+    )
+
+
 class DelayedState(NamedTuple):
     """A chain between iterations: NUTS along the stand-in, the exact density less it, and the last chance."""
 
@@ -129,15 +159,14 @@ class DelayedState(NamedTuple):
     chance: Array
 
 
-def population_kernel(
+def delayed_kernel(
     exact: Callable[[Array, Any], Array], quick: Callable[[Array, Any], Array], adaptation: Adaptation
 ) -> Kernel:
-    """NUTS over the population alone, whose log density has the effects integrated out.
+    """`population_kernel` along a stand-in for the density; where a trajectory ends, the density accepts or refuses.
 
-    Trajectories follow a stand-in for the density; where one ends is accepted or refused by the exact
-    density (delayed acceptance: Liu 2001, doi:10.1007/978-0-387-76371-2, section 9.4.3; Christen and Fox
-    2005, doi:10.1198/106186005X76983). NUTS is reversible under the stand-in, so the draws are exact
-    whatever it is. Warm-up has no use for the exact density, which is first taken at its end.
+    Delayed acceptance (Liu 2001, doi:10.1007/978-0-387-76371-2, section 9.4.3; Christen and Fox 2005,
+    doi:10.1198/106186005X76983): NUTS is reversible under the stand-in, so the draws are exact whatever it
+    is. Warm-up has no use for the exact density, which is first taken at its end.
 
     Parameters
     ----------
@@ -145,46 +174,38 @@ def population_kernel(
         Whitened coordinates ``[coordinate]`` and `Numbers` to the log density, and to its stand-in.
     adaptation : Adaptation
     """
-
-    def potential(numbers: Numbers) -> Callable[[dict[str, Array]], Array]:
-        return lambda z: -quick(z["population"], numbers)
-
-    start, advance = hmc(potential_fn_gen=potential, algo="NUTS")
+    inner = population_kernel(quick, adaptation)
 
     def init(key: Array, whitened: Array, numbers: Numbers) -> DelayedState:
-        z = {"population": whitened}
-        info = ParamInfo(z, *jax.value_and_grad(potential(numbers))(z))
-        nuts = _begin(start, info, adaptation, key, (numbers,))
-        return DelayedState(nuts, jnp.zeros(()), jnp.ones(()))
+        return DelayedState(inner.init(key, whitened, numbers), jnp.zeros(()), jnp.ones(()))
 
     def step(state: DelayedState, numbers: Numbers) -> DelayedState:
-        nuts = advance(state.nuts, (numbers,))
+        nuts = inner.step(state.nuts, numbers)
         key, own = jax.random.split(nuts.rng_key)
-        is_judged = nuts.i >= adaptation.warmup
         excess = jax.lax.cond(
-            is_judged,
+            nuts.i >= adaptation.warmup,
             lambda: exact(nuts.z["population"], numbers) + nuts.potential_energy,
             lambda: jnp.zeros(()),
         )
+        # A place without a density is left at once, if warm-up should end there.
+        excess = jnp.nan_to_num(excess, nan=_NOWHERE, neginf=_NOWHERE)
         chance = jnp.where(nuts.i > adaptation.warmup, jnp.exp(jnp.minimum(excess - state.excess, 0.0)), 1.0)
-        chance = jnp.nan_to_num(chance)
         is_taken = jax.random.uniform(own) < chance
-        place = ("z", "z_grad", "potential_energy")
         kept = {
             name: jax.tree.map(partial(jnp.where, is_taken), getattr(nuts, name), getattr(state.nuts, name))
-            for name in place
+            for name in ("z", "z_grad", "potential_energy")
         }
         nuts = nuts._replace(rng_key=key, **kept)
         return DelayedState(nuts, jnp.where(is_taken, excess, state.excess), chance)
 
     def statistics(state: DelayedState) -> dict[str, Array]:
-        found = _nuts_statistics(state.nuts)
+        found = inner.statistics(state.nuts)
         return found | {"lp": found["lp"] + state.excess, "exact_acceptance": state.chance}
 
     return Kernel(
         init=init,
         step=step,
-        position=lambda state, numbers: numbers.geometry.population(state.nuts.z["population"]),
+        position=lambda state, numbers: inner.position(state.nuts, numbers),
         statistics=statistics,
     )
 

@@ -91,8 +91,8 @@ def memory_needed(model: Model, settings: Settings, patients: str, workers: int)
     else:
         unfolded, per_measurement = named + points * own * _BYTES, points * measured * _BYTES
         batch = _UNFOLDING * batch_size(model, points) * (own + 2 * measured) * _BYTES
-        # The marginal method draws the effects last: as rows, and joined to flat points.
-        drawn = points * (2 * size - population) * _BYTES if settings.method == "marginal" else 0
+        # The marginal method draws the effects last, into whole points.
+        drawn = points * size * _BYTES if settings.method == "marginal" else 0
     unfolding = positions + drawn + unfolded + 2 * per_measurement + batch
     sampling = _GATHERING * positions + buffers
     return Memory(

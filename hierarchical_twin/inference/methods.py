@@ -17,6 +17,7 @@ from hierarchical_twin.inference.kernels import (
     Kernel,
     Numbers,
     blocked_kernel,
+    delayed_kernel,
     joint_kernel,
     population_kernel,
 )
@@ -132,11 +133,12 @@ def _population_kernel(
         prior = log_prior(lone.with_arrays(numbers.model.lone), population)
         return prior + numbers.model.surrogate.at(population)
 
-    quick = whole if fitted.surrogate is None else polynomial
-    is_near = fitted.surrogate is not None and fitted.spread <= GOOD_SPREAD
     numbers = Numbers(geometry, _Integrated(plan.numbers, lone.numbers, fitted.surrogate))
-    kernel = population_kernel(quick if is_near else whole, quick, adaptation)
-    return replace(plan, surrogate=fitted.surrogate if is_near else None), kernel, numbers
+    if fitted.surrogate is None:
+        return plan, population_kernel(whole, adaptation), numbers
+    if fitted.spread > GOOD_SPREAD:
+        return plan, delayed_kernel(whole, polynomial, adaptation), numbers
+    return replace(plan, surrogate=fitted.surrogate), population_kernel(polynomial, adaptation), numbers
 
 
 def _whole(model: Model, target: Target, positions: np.ndarray) -> Finished:

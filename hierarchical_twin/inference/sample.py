@@ -20,7 +20,13 @@ from hierarchical_twin.inference.adaptation import learn, learned_from
 from hierarchical_twin.inference.cache import compilation_cache
 from hierarchical_twin.inference.checkpoint import GO_ON, open_checkpoint
 from hierarchical_twin.inference.clock import Clock
-from hierarchical_twin.inference.device import Place, advice_on_scatter, choose_place, float64_on
+from hierarchical_twin.inference.device import (
+    Place,
+    advice_on_scatter,
+    choose_place,
+    float64_on,
+    preparing_place,
+)
 from hierarchical_twin.inference.draws import unfold_draws
 from hierarchical_twin.inference.estimate import announcement
 from hierarchical_twin.inference.fit import Fit
@@ -160,7 +166,7 @@ def sample(
             _check_start(pilot)
             own = sampled_model(model, pilot)
         plan = cache(lambda: make_plan(own, pilot.center, pilot.root))
-        with clock.stage("plan"):
+        with clock.stage("plan"), float64_on(preparing_place(place)):
             settings = settle(
                 settings,
                 own,
@@ -175,7 +181,7 @@ def sample(
         memory, available = memory_needed(own, settings, patients, place.workers), available_bytes()
         check_memory(memory, settings, patients, available)
         tell(announcement(pilot, own, settings, place, memory, available))
-        with clock.stage("plan"):
+        with clock.stage("plan"), float64_on(preparing_place(place)):
             run = prepare_run(flat_log_density, pilot, own, settings, old, plan)
         place = _tried_place(place, device, settings, pilot, own, tell)
         keep.begin(describe_run(model, asked, place, learned))  # a new run notes where it was tried to be

@@ -9,7 +9,7 @@ import pytest
 
 from hierarchical_twin.inference.device import choose_place
 from hierarchical_twin.inference.geometry import Geometry
-from hierarchical_twin.inference.kernels import Adaptation, Numbers, population_kernel
+from hierarchical_twin.inference.kernels import Adaptation, Numbers, delayed_kernel
 from hierarchical_twin.inference.marginal.surrogate import GOOD_SPREAD, Region, fit_surrogate
 from hierarchical_twin.inference.nuts import run_chains
 from hierarchical_twin.inference.settings import Schedule
@@ -99,7 +99,7 @@ def test_refusals_make_up_for_a_wrong_stand_in():
         return -0.5 * jnp.sum((u - 0.4) ** 2) / 1.3**2
 
     geometry = Geometry(np.zeros(2), np.eye(2), np.zeros((1, 1)), np.ones((1, 1)))
-    kernel = population_kernel(exact, quick, Adaptation(200, 0.8, 10))
+    kernel = delayed_kernel(exact, quick, Adaptation(200, 0.8, 10))
     drawn = run_chains(
         kernel,
         np.zeros((4, 2)),

@@ -149,7 +149,9 @@ class _Judged:
     def steps(self) -> np.ndarray:
         """Steps between draws ``[patient]``."""
         least = np.array(list(_STEPS))
-        return np.array(list(_STEPS.values()))[np.argmax(self.efficiency[:, None] >= least, axis=1)]
+        return np.array(list(_STEPS.values()))[
+            np.argmax(np.nan_to_num(self.efficiency)[:, None] >= least, axis=1)
+        ]
 
 
 def _judge(
@@ -203,16 +205,15 @@ class _Keys:
 
 
 class _Program:
-    """A function of a group, compiled once for all batches of one size."""
+    """A function of a group, compiled once: all batches are of one size."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self._compiled: tuple[object, Callable[..., Any]] | None = None
+        self._compiled: Callable[..., Any] | None = None
         self._lock = threading.Lock()
 
     def __call__(self, group: Group, key: Array, points: np.ndarray, near: Frames, *more: Any) -> Any:
         """The function's value as arrays of NumPy; `more` are its arguments after `numbers`."""
-        mark = (group.rule.nodes.shape, {name: value.shape for name, value in group.model.arrays.items()})
         numbers = {
             "model": dict(group.model.arrays),
             "nodes": group.rule.nodes,
@@ -222,10 +223,9 @@ class _Program:
         }
         given = (key, jnp.asarray(points), numbers, *more)
         with self._lock:
-            if self._compiled is None or self._compiled[0] != mark:
-                program = jax.jit(lambda *given: self._function(group, *given))
-                self._compiled = (mark, program.lower(*given).compile())
-        return jax.tree.map(np.asarray, self._compiled[1](*given))
+            if self._compiled is None:
+                self._compiled = jax.jit(lambda *given: self._function(group, *given)).lower(*given).compile()
+        return jax.tree.map(np.asarray, self._compiled(*given))
 
 
 def _batches(chosen: np.ndarray, size: int) -> list[np.ndarray]:

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hierarchical_twin.graph.blocks import count_effects, join_blocks, population_slots
-from hierarchical_twin.graph.evaluate import Slot, score
+from hierarchical_twin.graph.distributions import DISTRIBUTIONS
+from hierarchical_twin.graph.evaluate import score
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.marginal.rules import (
     Average,
@@ -175,15 +176,15 @@ def stand_in(plan: Plan, center: np.ndarray, root: np.ndarray) -> Fitted:
         return np.asarray(values), np.asarray(slopes)
 
     lone, slots = plan.lone, population_slots(plan.model)
-    is_scale = np.repeat([_is_scale(slot) for slot in slots], [math.prod(slot.shape) for slot in slots])
+    supports = {node.name: DISTRIBUTIONS[node.distribution].support for node in plan.model.graph.samples}
+    is_scale = np.repeat(
+        # An SD of effects, sampled as its logarithm.
+        [slot.name.startswith("omega") and supports[slot.name] == "positive" for slot in slots],
+        [math.prod(slot.shape) for slot in slots],
+    )
     return fit_surrogate(
         gradients, lambda population: log_prior(lone, population), Region(center, root, is_scale)
     )
-
-
-def _is_scale(slot: Slot) -> bool:
-    """Whether a random variable is an SD of effects, sampled as its logarithm."""
-    return slot.name.startswith("omega") and "partial" not in slot.name
 
 
 def make_plan(model: Model, center: np.ndarray, root: np.ndarray, *, seed: int = 0) -> Plan:

@@ -11,6 +11,7 @@ they end by the density itself, and what the polynomial leaves out costs draws, 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,26 +31,28 @@ GOOD_SPREAD, MOST_SPREAD = 0.05, 1.0
 No posterior mean moves by more of its SDs than that."""
 _LOW, _HIGH = 3, 4
 """Degrees: the second where the first is not good enough."""
-_MOST_TERMS = 800
+_MOST_TERMS, _MOST_HIGH = 2_000, 800
+"""Coefficients of either that are worth fitting: the first allows 20 coordinates."""
 _ROWS_PER_TERM, _ROWS_PER_HIGH = 1.6, 3.0
-_WIDTH = 1.2
+"""Equations for each coefficient, of which there are one more than coordinates at each point."""
+_WIDTH, _LOWEST = 1.2, 60.0
+"""How far the first points reach, in SDs of the pilot; how far below the best one a value is still fitted."""
 _ROUNDS, _POINTS = 6, 40
 _PROPOSED, _PROPOSED_WIDTH, _SHOWN = 4_000, 1.4, 500
-_REACH = 3.0
-_FALL = 0.25
+"""Of so many points proposed, so much wider than the region, some are fitted and some show the next region."""
+_REACH, _FALL = 3.0, 0.25
+"""SDs beyond the square root of the dimension where it levels off; how it falls from there."""
 _FLOOR = 1.5
-_LOWEST = 60.0
+"""SDs of a log SD, in units of that SD, from where on down the data are taken not to tell it from 0."""
 
 
-@partial(
-    jax.tree_util.register_dataclass, data_fields=["terms", "floors", "center", "whiten"], meta_fields=[]
-)
 @dataclass(frozen=True, eq=False)
 class Surrogate:
-    """A polynomial of the population, without its constant, which levels off far from the centre.
+    """A polynomial of the population, which levels off far from the centre.
 
     Attributes
     ----------
+    constant : Array, shape []
     terms : tuple of Array
         The symmetric coefficients of the first degree ``[coordinate]``, of the second
         ``[coordinate, coordinate]``, and so on.
@@ -61,6 +64,7 @@ class Surrogate:
         To the polynomial's variables: ``whiten @ (entered - center)``.
     """
 
+    constant: Array
     terms: tuple[Array, ...]
     floors: Array
     center: Array
@@ -70,7 +74,7 @@ class Surrogate:
         """Its value at ``[coordinate]``."""
         variables = self.variables(population)
         inside = _bounded(variables)
-        total = jnp.zeros(())
+        total = jnp.asarray(self.constant)
         for term in self.terms:
             for _ in range(term.ndim):
                 term = term @ inside
@@ -98,11 +102,6 @@ class Region:
     center: np.ndarray
     root: np.ndarray
     is_scale: np.ndarray
-
-    def draw(self, count: int, *, seed: int) -> np.ndarray:
-        """Populations ``[point, coordinate]``."""
-        normal = np.random.default_rng([seed, 0xD2A3]).standard_normal((count, len(self.center)))
-        return self.center + normal @ self.root.T
 
     @property
     def floors(self) -> np.ndarray:
@@ -151,6 +150,8 @@ def fit_surrogate(
     seed : int
     """
     size, generator = len(region.center), np.random.default_rng([seed, 0x5A11])
+    if count_powers(size, _LOW) > _MOST_TERMS:
+        return Fitted(None, np.inf, region)
     powers = _powers(size, _LOW)
     wanted = int(_ROWS_PER_TERM * len(powers) / (size + 1)) + size
     uniform = qmc.Sobol(size, rng=generator).random(2 ** int(np.ceil(np.log2(wanted))))
@@ -158,27 +159,28 @@ def fit_surrogate(
     data = _Data.at(
         region.center + _WIDTH * ndtri(np.clip(uniform, 1e-6, 1 - 1e-6)) @ region.root.T, integrals
     )
+    densities = jax.jit(lambda surrogate, points: jax.vmap(lambda at: (surrogate.at(at), prior(at)))(points))
     found, spread = data.fit(powers, region), np.inf
     for turn in range(_ROUNDS):
-        shown = found and _posterior_points(found, prior, region, generator)
+        shown = found and _posterior_points(partial(densities, found), region, generator)
         if shown is None:
             return Fitted(None, np.inf, region)
         points, region = shown
         more = _Data.at(points, integrals)
-        left = more.values - np.asarray(jax.vmap(found.at)(jnp.asarray(points)))
-        left = left[np.isfinite(left)]
-        spread = float(np.std(left)) if len(left) > _POINTS // 2 else np.inf
+        spread = float(
+            np.nan_to_num(np.std(more.values - np.asarray(densities(found, points)[0])), nan=np.inf)
+        )
         if spread <= GOOD_SPREAD or turn == _ROUNDS - 1:
             break
         data = data.joined(more)
-        if len(powers) < len(_powers(size, _HIGH)) <= min(_MOST_TERMS, data.rows / _ROWS_PER_HIGH):
+        if len(powers) < count_powers(size, _HIGH) <= min(_MOST_HIGH, data.rows / _ROWS_PER_HIGH):
             powers = _powers(size, _HIGH)
         found = data.fit(powers, region)
     return Fitted(found if spread <= MOST_SPREAD else None, spread, region)
 
 
 def _posterior_points(
-    surrogate: Surrogate, prior: Callable[[Array], Array], region: Region, generator: np.random.Generator
+    densities: Callable[[np.ndarray], tuple[Array, Array]], region: Region, generator: np.random.Generator
 ) -> tuple[np.ndarray, Region] | None:
     """Populations ``[point, coordinate]`` of the surrogate's posterior, and the region they show; None without any.
 
@@ -186,8 +188,7 @@ def _posterior_points(
     """
     steps = _PROPOSED_WIDTH * generator.standard_normal((_PROPOSED, len(region.center)))
     points = region.center + steps @ region.root.T
-    density = jax.jit(jax.vmap(lambda point: surrogate.at(point) + prior(point)))
-    weight = np.asarray(density(jnp.asarray(points))) + 0.5 * np.sum(steps**2, axis=1) / _PROPOSED_WIDTH**2
+    weight = np.sum(densities(points), axis=0) + 0.5 * np.sum(steps**2, axis=1) / _PROPOSED_WIDTH**2
     weight = np.where(np.isfinite(weight), weight, -np.inf)
     if not np.isfinite(weight.max()):
         return None
@@ -234,6 +235,11 @@ class _Data:
         return _least_squares(*used, powers, region)
 
 
+def count_powers(size: int, degree: int) -> int:
+    """How many products of up to `degree` coordinates there are."""
+    return math.comb(size + degree, degree) - 1
+
+
 def _powers(size: int, degree: int) -> list[tuple[int, ...]]:
     """All products of up to `degree` coordinates, as the places of their factors."""
     return [
@@ -266,13 +272,13 @@ def _least_squares(
     level = np.concatenate([np.ones(count), np.zeros(count * size)])[:, None]
     design = np.concatenate([level, np.concatenate([rows, bent.reshape(count * size, -1)])], axis=1)
     target = np.concatenate([values, (slopes @ region.root).ravel()])
-    found = np.linalg.lstsq(design, target, rcond=None)[0][1:]
+    constant, *found = np.linalg.lstsq(design, target, rcond=None)[0]
     terms = [np.zeros((size,) * order) for order in range(1, len(powers[-1]) + 1)]
     for places, coefficient in zip(powers, found, strict=True):
         orders = set(itertools.permutations(places))
         for order in orders:
             terms[len(places) - 1][order] = coefficient / len(orders)
-    return Surrogate(tuple(terms), floors, center, whiten)
+    return Surrogate(np.asarray(constant), tuple(terms), floors, center, whiten)
 
 
 def _bounded(whitened: Array) -> Array:

@@ -33,7 +33,6 @@ class Trial:
 
     Attributes
     ----------
-    points : ndarray, shape [point, coordinate]
     one : ndarray, shape [point, patient]
     exact : ndarray, shape [point, patient]
     unsettled : ndarray of int
@@ -42,7 +41,6 @@ class Trial:
         By how much.
     """
 
-    points: np.ndarray
     one: np.ndarray
     exact: np.ndarray
     unsettled: np.ndarray
@@ -72,7 +70,7 @@ def run_trial(densities: Densities, frames: Frames, points: np.ndarray, allowed:
         if not len(active):
             break
     is_lost = ~mark_harmless(moved, _LOST * allowed)
-    return Trial(points, one, exact, active[is_lost], moved[:, is_lost])
+    return Trial(one, exact, active[is_lost], moved[:, is_lost])
 
 
 def mark_harmless(errors: np.ndarray, allowed: float) -> np.ndarray:
