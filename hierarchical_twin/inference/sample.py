@@ -87,7 +87,7 @@ def sample(
     method : {"auto", "joint", "blocked", "marginal"}
         ``joint``: one trajectory for the population and all effects. ``blocked``: NUTS for the
         population, Metropolis moves for each patient. ``marginal``: NUTS with the effects integrated
-        out, then draws of each patient's given the population. ``auto`` takes ``marginal`` from 100
+        out, then draws of each patient's given the population. ``auto`` takes ``marginal`` from 200
         effects on where a trial finds the integrals accurate, ``blocked`` from 300 on where it does not but
         patients are nearly where a pilot fit puts them, and ``joint`` for all others.
     chains, draws, warmup : int

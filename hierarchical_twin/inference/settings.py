@@ -23,7 +23,7 @@ WARMUP_AGAIN = 100
 """Warm-up iterations by default: of each method from a pilot, and of any from an old fit."""
 _MOST_INTEGRATED, _MOST_COORDINATES = 4, 20
 """Effects of a patient that can be integrated out, and coordinates of a population that a polynomial can follow."""
-_SOME_EFFECTS, _MANY_EFFECTS = 100, 300
+_SOME_EFFECTS, _MANY_EFFECTS = 200, 300
 """From so many effects on, integrating them out, or moving patients apart, beats one trajectory for all."""
 
 

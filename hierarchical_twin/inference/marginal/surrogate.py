@@ -46,6 +46,11 @@ _FLOOR = 1.5
 """SDs of a log SD, in units of that SD, from where on down the data are taken not to tell it from 0."""
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["constant", "terms", "floors", "center", "whiten"],
+    meta_fields=[],
+)
 @dataclass(frozen=True, eq=False)
 class Surrogate:
     """A polynomial of the population, which levels off far from the centre.
