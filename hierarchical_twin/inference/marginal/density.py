@@ -38,6 +38,8 @@ Numbers = tuple[Mapping[str, Any], ...]
 
 TOLERANCE = 0.05
 """Posterior SDs by which integration may move a population parameter's mean."""
+_AIM = 0.02
+"""What is aimed at: nodes are cheap."""
 _JUDGES, _AVERAGED = 24, 12
 _AVERAGED_REACH = 1.3
 _COUNTS = {0: (), 1: (2, 3, 4, 5, 7, 9, 15), 2: (2, 3, 4, 5, 7, 9), 3: (2, 3), 4: (2, 3)}
@@ -202,7 +204,7 @@ def make_plan(model: Model, center: np.ndarray, root: np.ndarray, *, seed: int =
     Returns
     -------
     Plan
-        The cheapest whose spread is at most `TOLERANCE`, or the most accurate one.
+        The cheapest whose spread is at most what is aimed at, or the most accurate one.
     """
     densities = Densities(model)
     effects = count_effects(model)
@@ -213,7 +215,7 @@ def make_plan(model: Model, center: np.ndarray, root: np.ndarray, *, seed: int =
     one_node, spread = _one_node(frames, trial), float(np.std(missing.sum(axis=1)))
     group = Group(np.arange(densities.patients), model, one_node)
     plan = Plan(model, frames, (group,), spread, trial.unsettled)
-    if spread > TOLERANCE and _COUNTS[effects]:
+    if spread > _AIM and _COUNTS[effects]:
         plan = _ruled(plan, trial, (judges, wider))
     return plan
 
@@ -221,7 +223,7 @@ def make_plan(model: Model, center: np.ndarray, root: np.ndarray, *, seed: int =
 def _ruled(plan: Plan, trial: Trial, points: tuple[np.ndarray, np.ndarray]) -> Plan:
     """The plan with Gauss rules for the patients for whom one node is not enough."""
     (group,), missing = plan.groups, trial.exact - trial.one
-    is_tried = (len(group.patients) <= _FEW) | ~mark_harmless(missing, TOLERANCE / 4)
+    is_tried = (len(group.patients) <= _FEW) | ~mark_harmless(missing, _AIM / 4)
     tried = np.flatnonzero(is_tried)
     left = _Left(missing[:, ~is_tried].sum(axis=1), missing[:, tried], trial.exact[:, tried])
     rule, is_hard, spread = _cheapest(left, _rules(plan.model, plan.frames, points, tried))
@@ -299,10 +301,10 @@ def _cheapest(left: _Left, rules: Iterable[tuple[Rule, np.ndarray]]) -> tuple[Ru
             spread = left.spread(values, is_hard)
             # Below some work a second group would cost more to compile than it saves.
             work = max(len(rule.nodes) * is_hard.sum() + (~is_hard).sum(), _FEW) + _FEW * (not is_hard.all())
-            rank = (max(spread, TOLERANCE), float(work))
+            rank = (max(spread, _AIM), float(work))
             if best is None or rank < best[0]:
                 best = (rank, rule, is_hard, spread)
-        if best is not None and best[3] <= TOLERANCE:
+        if best is not None and best[3] <= _AIM:
             break
     assert best is not None
     return best[1:]
