@@ -25,6 +25,7 @@ from hierarchical_twin.graph.operations import OPERATIONS
 from hierarchical_twin.graph.solving import Values, argument_of, solve
 
 Array = Any
+Solver = Callable[[Solve, Values], Values]
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Scored:
         return self.log_prior + jnp.sum(self.patient_log_prior) + likelihood
 
 
-def score(model: Model, flat: Array) -> Scored:
+def score(model: Model, flat: Array, *, solver: Solver = solve) -> Scored:
     """Evaluate the graph at an unconstrained point.
 
     Parameters
@@ -116,6 +117,8 @@ def score(model: Model, flat: Array) -> Scored:
     model : Model
     flat : Array, shape [size]
         In `layout`'s order.
+    solver : callable
+        What solves the mechanism, or stands in for it.
 
     Returns
     -------
@@ -136,7 +139,7 @@ def score(model: Model, flat: Array) -> Scored:
             log_prior += jnp.sum(elementwise)
         return value
 
-    values = _walk(model, place)
+    values = _walk(model, place, solver=solver)
     likelihoods = {node.name: pointwise(model, node, values) for node in model.graph.observes}
     patients = (model.cohort.size(PATIENT),)
     return Scored(values, log_prior, jnp.broadcast_to(patient_log_prior, patients), likelihoods)
@@ -293,7 +296,11 @@ def iter_keys(key: Array) -> Iterator[Array]:
 
 
 def _walk(
-    model: Model, place: Callable[[Sample, Mapping[str, Array]], Array], *, is_solved: bool = True
+    model: Model,
+    place: Callable[[Sample, Mapping[str, Array]], Array],
+    *,
+    is_solved: bool = True,
+    solver: Solver = solve,
 ) -> Values:
     """Values of all nodes; `place` gives each random variable its value."""
     values: Values = {}
@@ -308,7 +315,7 @@ def _walk(
             case Compute(name, _, operation, inputs, words):
                 values[name] = OPERATIONS[operation](JAX, *(values[i] for i in inputs), **dict(words))
             case Solve() if is_solved:
-                values |= solve(node, values)
+                values |= solver(node, values)
             case Filter() if is_solved:
                 values |= foresee(node, model.arrays, values)
             case Solve() | Filter() | Observe():

@@ -58,10 +58,8 @@ def quadratic_at(model: Model) -> Callable[[Array], tuple[dict[str, Array], dict
         Flat point ``[size]`` to, by outcome, the curvature ``[parameter, parameter, patient]`` and the
         score ``[parameter, patient]`` there, and the predictors ``[parameter, patient]``.
     """
-    names = _parameters(model)
-    links = [link_of(model.spec, name) for name in names]
     (solution,) = (node for node in model.graph if isinstance(node, Solve))
-    sources = {p.source for p in solution.parameters}
+    parameters = linked_parameters(model)
 
     def expect(values: Values) -> Values:
         solved = solve(solution, values)
@@ -69,26 +67,20 @@ def quadratic_at(model: Model) -> Callable[[Array], tuple[dict[str, Array], dict
 
     def at(flat: Array) -> tuple[dict[str, Array], dict[str, Array], Array]:
         values = parameters_at(model, flat)
-        patients = (model.size(PATIENT),)
-        predictors = jnp.stack(
-            [
-                jnp.broadcast_to(link(JAX, values[_source(name, sources)], name=word), patients)
-                for name, word in zip(names, links, strict=True)
-            ]
-        )
+        predictors = predictors_of(values, parameters, model.size(PATIENT))
 
         # Around what a filter expects a measurement errs by what it expects, too.
         values = values if model.graph.filter is None else {**values, **expect(values)}
 
         def predict(predictors: Array) -> dict[str, Array]:
             own = {
-                _source(name, sources): unlink(JAX, row, name=word)
-                for name, word, row in zip(names, links, predictors, strict=True)
+                source: unlink(JAX, row, name=word)
+                for (source, word), row in zip(parameters, predictors, strict=True)
             }
             expected = expect({**values, **own})
-            return {node.name: _judged(model, node, expected) for node in model.graph.observes}
+            return {node.name: judged_prediction(model, node, expected) for node in model.graph.observes}
 
-        basis = jnp.eye(len(names))[:, :, None] * jnp.ones(patients)
+        basis = jnp.eye(len(parameters))[:, :, None] * jnp.ones(model.size(PATIENT))
         predicted, move = jax.linearize(predict, predictors)
         slopes = jax.vmap(move)(basis)
         curvature, score = {}, {}
@@ -102,7 +94,7 @@ def quadratic_at(model: Model) -> Callable[[Array], tuple[dict[str, Array], dict
     return at
 
 
-def _judged(model: Model, node: Observe, solved: Mapping[str, Array]) -> Array:
+def judged_prediction(model: Model, node: Observe, solved: Mapping[str, Array]) -> Array:
     """An outcome's prediction ``[patient, time]`` on the scale on which its error is symmetric."""
     if node.log_predicted is not None:
         return solved[node.log_predicted]
@@ -205,6 +197,22 @@ def _parameters(model: Model) -> tuple[str, ...]:
     return tuple(name for name, words in model.spec.parameters.items() if words.typical is not None)
 
 
-def _source(name: str, sources: set[str | float]) -> str:
-    """The node the mechanism reads a parameter from: the patient's own, or the common one."""
-    return name if name in sources else f"{name}_typical"
+def linked_parameters(model: Model) -> tuple[tuple[str, str], ...]:
+    """The estimated parameters, in the spec's order: the node the mechanism reads each from, and its link.
+
+    The node is the patient's own where there is one, else the common one.
+    """
+    (solution,) = (node for node in model.graph if isinstance(node, Solve))
+    sources = {parameter.source for parameter in solution.parameters}
+    return tuple(
+        (name if name in sources else f"{name}_typical", link_of(model.spec, name))
+        for name in _parameters(model)
+    )
+
+
+def predictors_of(
+    values: Mapping[str, Array], parameters: tuple[tuple[str, str], ...], patients: int
+) -> Array:
+    """Link-scale predictors ``[parameter, patient]`` of the parameters that `linked_parameters` names."""
+    rows = [jnp.broadcast_to(link(JAX, values[name], name=word), (patients,)) for name, word in parameters]
+    return jnp.stack(rows)

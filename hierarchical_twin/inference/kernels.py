@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo
 
@@ -63,13 +64,7 @@ def joint_kernel(target: Target, adaptation: Adaptation) -> Kernel:
 
     The mass matrix is dense over the population and diagonal over the effects.
     """
-
-    def flat(z: dict[str, Array], numbers: Numbers) -> Array:
-        return numbers.geometry.flat(target.model, z["population"], z["effects"])
-
-    def potential(numbers: Numbers) -> Callable[[dict[str, Array]], Array]:
-        return lambda z: -target.density(flat(z, numbers), numbers.model)
-
+    flat, potential = partial(_whole_point, target), partial(_whole_potential, target)
     start, advance = hmc(potential_fn_gen=potential, algo="NUTS")
 
     def init(key: Array, at: Starts, numbers: Numbers) -> Any:
@@ -83,6 +78,28 @@ def joint_kernel(target: Target, adaptation: Adaptation) -> Kernel:
         position=lambda state, numbers: flat(state.z, numbers),
         statistics=_nuts_statistics,
     )
+
+
+def _whole_point(target: Target, z: dict[str, Array], numbers: Numbers) -> Array:
+    return numbers.geometry.flat(target.model, z["population"], z["effects"])
+
+
+def _whole_potential(target: Target, numbers: Numbers) -> Callable[[dict[str, Array]], Array]:
+    return lambda z: -target.density(_whole_point(target, z, numbers), numbers.model)
+
+
+def starts_along(target: Target, starts: Starts, numbers: Numbers) -> Starts:
+    """The same starts of `joint_kernel`, with another density's values and slopes."""
+
+    @jax.jit
+    def at(places: tuple[Array, Array], numbers: Numbers) -> tuple[Array, dict[str, Array]]:
+        along = jax.value_and_grad(_whole_potential(target, numbers))
+        return jax.lax.map(lambda place: along({"population": place[0], "effects": place[1]}), places)
+
+    potential, slope = at((jnp.asarray(starts.whitened), jnp.asarray(starts.effects)), numbers)
+    found = (potential, slope["population"], slope["effects"])
+    words = ("potential", "whitened_slope", "effects_slope")
+    return starts._replace(**{word: np.asarray(part) for word, part in zip(words, found, strict=True)})
 
 
 def _begin(
@@ -160,9 +177,9 @@ class DelayedState(NamedTuple):
 
 
 def delayed_kernel(
-    exact: Callable[[Array, Any], Array], quick: Callable[[Array, Any], Array], adaptation: Adaptation
+    inner: Kernel, exact: Callable[[Array, Any], Array], adaptation: Adaptation, *, transitions: int = 1
 ) -> Kernel:
-    """`population_kernel` along a stand-in for the density; where a trajectory ends, the density accepts or refuses.
+    """A NUTS kernel along a stand-in for the density; where it ends, the density accepts or refuses.
 
     Delayed acceptance (Liu 2001, doi:10.1007/978-0-387-76371-2, section 9.4.3; Christen and Fox 2005,
     doi:10.1198/106186005X76983): NUTS is reversible under the stand-in, so the draws are exact whatever it
@@ -170,21 +187,28 @@ def delayed_kernel(
 
     Parameters
     ----------
-    exact, quick : callable
-        Whitened coordinates ``[coordinate]`` and `Numbers` to the log density, and to its stand-in.
+    inner : Kernel
+        `joint_kernel` or `population_kernel` of the stand-in.
+    exact : callable
+        What the inner kernel's `position` gives, and `Numbers`, to the log density.
     adaptation : Adaptation
+        The inner kernel's.
+    transitions : int
+        Of NUTS between two draws after warm-up, all accepted or refused together.
     """
-    inner = population_kernel(quick, adaptation)
 
-    def init(key: Array, whitened: Array, numbers: Numbers) -> DelayedState:
-        return DelayedState(inner.init(key, whitened, numbers), jnp.zeros(()), jnp.ones(()))
+    def init(key: Array, start: Any, numbers: Numbers) -> DelayedState:
+        return DelayedState(inner.init(key, start, numbers), jnp.zeros(()), jnp.ones(()))
 
     def step(state: DelayedState, numbers: Numbers) -> DelayedState:
-        nuts = inner.step(state.nuts, numbers)
+        turns = jnp.where(state.nuts.i < adaptation.warmup, 1, transitions)
+        nuts, steps, is_diverging = jax.lax.fori_loop(
+            0, turns, lambda _, carry: _counted(inner, carry, numbers), (state.nuts, 0, False)
+        )
         key, own = jax.random.split(nuts.rng_key)
         excess = jax.lax.cond(
             nuts.i >= adaptation.warmup,
-            lambda: exact(nuts.z["population"], numbers) + nuts.potential_energy,
+            lambda: exact(inner.position(nuts, numbers), numbers) + nuts.potential_energy,
             lambda: jnp.zeros(()),
         )
         # A place without a density is left at once, if warm-up should end there.
@@ -195,7 +219,7 @@ def delayed_kernel(
             name: jax.tree.map(partial(jnp.where, is_taken), getattr(nuts, name), getattr(state.nuts, name))
             for name in ("z", "z_grad", "potential_energy")
         }
-        nuts = nuts._replace(rng_key=key, **kept)
+        nuts = nuts._replace(rng_key=key, num_steps=steps, diverging=is_diverging, **kept)
         return DelayedState(nuts, jnp.where(is_taken, excess, state.excess), chance)
 
     def statistics(state: DelayedState) -> dict[str, Array]:
@@ -208,6 +232,13 @@ def delayed_kernel(
         position=lambda state, numbers: inner.position(state.nuts, numbers),
         statistics=statistics,
     )
+
+
+def _counted(inner: Kernel, carry: tuple[Any, Array, Array], numbers: Numbers) -> tuple[Any, Array, Array]:
+    """One more transition: the state, all steps so far, whether any diverged."""
+    nuts, steps, is_diverging = carry
+    nuts = inner.step(nuts, numbers)
+    return nuts, steps + nuts.num_steps, is_diverging | nuts.diverging
 
 
 class BlockedState(NamedTuple):

@@ -11,7 +11,8 @@ import numpy as np
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.adaptation import Learned, geometry_from, population_names
 from hierarchical_twin.inference.device import Place
-from hierarchical_twin.inference.geometry import Geometry, find_geometry, starts_in
+from hierarchical_twin.inference.emulator import Emulator
+from hierarchical_twin.inference.geometry import Geometry, Starts, find_geometry, starts_in
 from hierarchical_twin.inference.kernels import (
     Adaptation,
     Kernel,
@@ -20,6 +21,7 @@ from hierarchical_twin.inference.kernels import (
     delayed_kernel,
     joint_kernel,
     population_kernel,
+    starts_along,
 )
 from hierarchical_twin.inference.label import Integrals
 from hierarchical_twin.inference.marginal.conditional import PatientDraws, draw_effects, flat_draws
@@ -31,15 +33,26 @@ from hierarchical_twin.inference.settings import Settings
 from hierarchical_twin.inference.summarise import PatientBatch, effect_batches, population_draws
 from hierarchical_twin.inference.target import Target, make_target
 
+_TRANSITIONS = 2
+"""Of NUTS along polynomials between two draws: they cost a fraction of what the time was estimated by."""
+_EMULATED = (
+    "chains follow polynomials of each patient's mechanism, which cost less; where they end, the mechanism "
+    "itself accepts or refuses"
+)
+
 
 @dataclass(frozen=True)
 class Run:
-    """What the chains of a method are run with; `finish` reads the positions that they return, at a place."""
+    """What the chains of a method are run with; `finish` reads the positions that they return, at a place.
+
+    `note` is what a user should know of it, if anything.
+    """
 
     kernel: Kernel
     starts: Any
     numbers: Any
     finish: Callable[[np.ndarray, Place], Finished]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,7 @@ def prepare_run(
     settings: Settings,
     old: Learned | None,
     plan: Callable[[], Plan],
+    emulator: Callable[[], Emulator | None],
 ) -> Run:
     """What a method's chains are run with.
 
@@ -86,6 +100,8 @@ def prepare_run(
         What an old fit learned of the posterior's shape.
     plan : callable
         Makes, or finds, how the effects are integrated out.
+    emulator : callable
+        Fits what stands in for the mechanism, where anything does.
     """
     schedule = settings.schedule
     geometry = find_geometry(pilot, model)
@@ -100,14 +116,44 @@ def prepare_run(
 
         return Run(kernel, starts.whitened, numbers, finish)
     target = make_target(model, density)
-    make = blocked_kernel if settings.method == "blocked" else joint_kernel
     numbers = Numbers(geometry.ordered(target.order), target.numbers)
-    return Run(
-        make(target, adaptation),
-        starts.ordered(target.order),
-        numbers,
-        lambda found, _: _whole(model, target, found),
-    )
+    starts = starts.ordered(target.order)
+
+    def finish_whole(positions: np.ndarray, place: Place) -> Finished:
+        del place
+        return _whole(model, target, positions)
+
+    if settings.method == "blocked":
+        return Run(blocked_kernel(target, adaptation), starts, numbers, finish_whole)
+    near = emulator() if target.is_plain else None
+    if near is None:
+        return Run(joint_kernel(target, adaptation), starts, numbers, finish_whole)
+    kernel, starts, numbers = _emulated_kernel(target, near, starts, numbers, adaptation)
+    return Run(kernel, starts, numbers, finish_whole, _EMULATED)
+
+
+class _Emulated(NamedTuple):
+    """The arrays of a model, and of what stands in for its mechanism."""
+
+    model: Any
+    emulator: Emulator
+
+
+def _emulated_kernel(
+    target: Target, emulator: Emulator, starts: Starts, numbers: Numbers, adaptation: Adaptation
+) -> tuple[Kernel, Starts, Numbers]:
+    """NUTS along the polynomials, its ends accepted by the target; the starts with slopes as NUTS will see them."""
+
+    def density(flat: Any, numbers: _Emulated) -> Any:
+        return numbers.emulator.log_density(target.model.with_arrays(numbers.model), flat)
+
+    def exact(flat: Any, numbers: Numbers) -> Any:
+        return target.density(flat, numbers.model.model)
+
+    near = replace(target, density=density)
+    numbers = Numbers(numbers.geometry, _Emulated(target.numbers, emulator))
+    kernel = delayed_kernel(joint_kernel(near, adaptation), exact, adaptation, transitions=_TRANSITIONS)
+    return kernel, starts_along(near, starts, numbers), numbers
 
 
 class _Integrated(NamedTuple):
@@ -125,8 +171,11 @@ def _population_kernel(
     density, lone = marginal_log_density(plan), plan.lone
     fitted = stand_in(plan, geometry.center, geometry.root)
 
+    def exact(population: Any, numbers: Numbers) -> Any:
+        return density(population, numbers.model.plan)
+
     def whole(whitened: Any, numbers: Numbers) -> Any:
-        return density(numbers.geometry.population(whitened), numbers.model.plan)
+        return exact(numbers.geometry.population(whitened), numbers)
 
     def polynomial(whitened: Any, numbers: Numbers) -> Any:
         population = numbers.geometry.population(whitened)
@@ -137,7 +186,8 @@ def _population_kernel(
     if fitted.surrogate is None:
         return plan, population_kernel(whole, adaptation), numbers
     if fitted.spread > GOOD_SPREAD:
-        return plan, delayed_kernel(whole, polynomial, adaptation), numbers
+        inner = population_kernel(polynomial, adaptation)
+        return plan, delayed_kernel(inner, exact, adaptation), numbers
     return replace(plan, surrogate=fitted.surrogate), population_kernel(polynomial, adaptation), numbers
 
 

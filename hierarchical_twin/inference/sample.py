@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from hierarchical_twin.inference.device import (
     preparing_place,
 )
 from hierarchical_twin.inference.draws import unfold_draws
+from hierarchical_twin.inference.emulator import fit_emulator
 from hierarchical_twin.inference.estimate import announcement
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.inference.geometry import is_near_frames
@@ -166,6 +167,7 @@ def sample(
             _check_start(pilot)
             own = sampled_model(model, pilot)
         plan = cache(lambda: make_plan(own, pilot.center, pilot.root))
+        emulator = partial(fit_emulator, pilot.model, pilot.center, pilot.root, preparing_place(place))
         with clock.stage("plan"), float64_on(preparing_place(place)):
             settings = settle(
                 settings,
@@ -182,7 +184,9 @@ def sample(
         check_memory(memory, settings, patients, available)
         tell(announcement(pilot, own, settings, place, memory, available))
         with clock.stage("plan"), float64_on(preparing_place(place)):
-            run = prepare_run(flat_log_density, pilot, own, settings, old, plan)
+            run = prepare_run(flat_log_density, pilot, own, settings, old, plan, emulator)
+        if run.note:
+            tell(run.note)
         place = _tried_place(place, device, settings, pilot, own, tell)
         keep.begin(describe_run(model, asked, place, learned))  # a new run notes where it was tried to be
         stack.enter_context(float64_on(place))

@@ -50,6 +50,11 @@ class Target:
     numbers: Any
     order: np.ndarray
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the caller's model, not cut into buckets."""
+        return not isinstance(self.numbers, list)
+
     def restore(self, positions: np.ndarray) -> np.ndarray:
         """Draws ``[chain, draw, size]`` of this model as draws of the caller's, patients in their own order."""
         if np.array_equal(self.order, np.arange(len(self.order))):

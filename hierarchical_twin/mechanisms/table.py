@@ -113,6 +113,9 @@ class Mechanism:
         Option name to its accepted words, the default first.
     log_outputs : mapping
         Output to the name under which the solution also gives its logarithm, where that is simpler.
+    is_costly : bool
+        Whether a solution takes so much more arithmetic than a polynomial does that chains follow
+        polynomials instead.
     """
 
     name: str
@@ -131,6 +134,7 @@ class Mechanism:
     starts_at_zero: bool = False
     lag: str = ""
     states: Mapping[str, StateWords] = field(default_factory=dict)
+    is_costly: bool = False
 
     @property
     def exposure(self) -> tuple[str, ...]:
@@ -269,6 +273,7 @@ _DECLARED = (
         has_doses=True,
         lag="t_lag",
         states={"prodrug": StateWords("amount/volume"), "active": StateWords("amount/volume")},
+        is_costly=True,
     ),
     Mechanism(
         name="apoptosis_threshold",
@@ -332,6 +337,7 @@ _DECLARED = (
         options={"below_basal": ("signed", "clipped")},
         starts_at_zero=True,
         states={"G": StateWords("glucose"), "X": StateWords("1/time")},
+        is_costly=True,
     ),
     Mechanism(
         name="linear",

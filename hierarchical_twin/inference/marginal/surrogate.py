@@ -23,6 +23,15 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
 
+from hierarchical_twin.inference.polynomials import (
+    bound,
+    count_products,
+    enter,
+    list_products,
+    products,
+    whitening,
+)
+
 Array = Any
 
 GOOD_SPREAD, MOST_SPREAD = 0.05, 1.0
@@ -78,7 +87,8 @@ class Surrogate:
     def at(self, population: Array) -> Array:
         """Its value at ``[coordinate]``."""
         variables = self.variables(population)
-        inside = _bounded(variables)
+        # Coordinates that never lie beyond some posterior SDs.
+        inside = bound(variables, _REACH + math.sqrt(len(variables)), axis=0)
         total = jnp.asarray(self.constant)
         for term in self.terms:
             for _ in range(term.ndim):
@@ -89,12 +99,7 @@ class Surrogate:
 
     def variables(self, population: Array) -> Array:
         """What it is a polynomial of ``[coordinate]``."""
-        return self.whiten @ (_entered(population, self.floors) - self.center)
-
-
-def _entered(population: Array, floors: Array) -> Array:
-    held = jnp.where(floors > 0, floors, 1.0)
-    return jnp.where(floors > 0, 0.5 * jnp.logaddexp(2 * population, 2 * jnp.log(held)), population)
+        return self.whiten @ (enter(population, self.floors) - self.center)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,9 +160,9 @@ def fit_surrogate(
     seed : int
     """
     size, generator = len(region.center), np.random.default_rng([seed, 0x5A11])
-    if count_powers(size, _LOW) > _MOST_TERMS:
+    if count_products(size, _LOW) > _MOST_TERMS:
         return Fitted(None, np.inf, region)
-    powers = _powers(size, _LOW)
+    powers = list_products(size, _LOW)
     wanted = int(_ROWS_PER_TERM * len(powers) / (size + 1)) + size
     uniform = qmc.Sobol(size, rng=generator).random(2 ** int(np.ceil(np.log2(wanted))))
     # Sobol's points begin at the corner, which no normal reaches.
@@ -178,8 +183,8 @@ def fit_surrogate(
         if spread <= GOOD_SPREAD or turn == _ROUNDS - 1:
             break
         data = data.joined(more)
-        if len(powers) < count_powers(size, _HIGH) <= min(_MOST_HIGH, data.rows / _ROWS_PER_HIGH):
-            powers = _powers(size, _HIGH)
+        if len(powers) < count_products(size, _HIGH) <= min(_MOST_HIGH, data.rows / _ROWS_PER_HIGH):
+            powers = list_products(size, _HIGH)
         found = data.fit(powers, region)
     return Fitted(found if spread <= MOST_SPREAD else None, spread, region)
 
@@ -240,31 +245,16 @@ class _Data:
         return _least_squares(*used, powers, region)
 
 
-def count_powers(size: int, degree: int) -> int:
-    """How many products of up to `degree` coordinates there are."""
-    return math.comb(size + degree, degree) - 1
-
-
-def _powers(size: int, degree: int) -> list[tuple[int, ...]]:
-    """All products of up to `degree` coordinates, as the places of their factors."""
-    return [
-        places
-        for order in range(1, degree + 1)
-        for places in itertools.combinations_with_replacement(range(size), order)
-    ]
-
-
 def _least_squares(
     seen: np.ndarray, values: np.ndarray, slopes: np.ndarray, powers: list[tuple[int, ...]], region: Region
 ) -> Surrogate:
     count, size = seen.shape
     floors = region.floors
-    entered = np.asarray(_entered(jnp.asarray(seen), jnp.asarray(floors)))
-    center = entered.mean(axis=0)
-    whiten = np.linalg.inv(np.linalg.cholesky(np.cov(entered.T) + 1e-12 * np.eye(size)))
+    entered = enter(seen, floors, np)
+    center, whiten = whitening(entered, np.ones(count))
     points = (entered - center) @ whiten.T
     rate = np.where(floors > 0, np.exp(2 * (seen - entered)), 1.0)
-    rows = np.stack([np.prod(points[:, places], axis=1) for places in powers], axis=1)
+    rows = products(points.T, len(powers[-1]), np).T
     bent = np.zeros((count, size, len(powers)))
     for column, places in enumerate(powers):
         for place in set(places):
@@ -284,10 +274,3 @@ def _least_squares(
         for order in orders:
             terms[len(places) - 1][order] = coefficient / len(orders)
     return Surrogate(np.asarray(constant), tuple(terms), floors, center, whiten)
-
-
-def _bounded(whitened: Array) -> Array:
-    """Coordinates that never lie beyond some posterior SDs."""
-    length = (whitened**2).sum(axis=-1, keepdims=True) / (_REACH + np.sqrt(whitened.shape[-1])) ** 2
-    # A high power leaves the bulk as it is: bent there, a polynomial would no longer be one.
-    return whitened / (1.0 + length**4) ** 0.125
