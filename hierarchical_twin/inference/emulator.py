@@ -131,9 +131,16 @@ class Emulator:
         return bound(variables, _REACH, axis=0)
 
 
+class Emulated(NamedTuple):
+    """The polynomials, and where the effects lie, in the coordinates of the model they were fitted to."""
+
+    emulator: Emulator
+    frames: Frames
+
+
 def fit_emulator(
     model: Model, center: np.ndarray, root: np.ndarray, place: Place, *, seed: int = 0
-) -> Emulator | None:
+) -> Emulated | None:
     """Solve the mechanism where each patient's parameters may lie, and fit.
 
     Parameters
@@ -148,7 +155,7 @@ def fit_emulator(
 
     Returns
     -------
-    Emulator or None
+    Emulated or None
         None where the mechanism costs little, or polynomials are of no use.
     """
     if not _can_emulate(model):
@@ -169,7 +176,7 @@ def fit_emulator(
         )
     )
     found = _joined(model, fitted)
-    return found if _spread(found, model, frames, nodes) <= _MOST_SPREAD else None
+    return Emulated(found, frames) if _spread(found, model, frames, nodes) <= _MOST_SPREAD else None
 
 
 def _can_emulate(model: Model) -> bool:

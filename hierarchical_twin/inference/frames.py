@@ -15,8 +15,10 @@ import numpy as np
 
 from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.graph.blocks import join_blocks, split_blocks
+from hierarchical_twin.graph.evaluate import parameters_at
 from hierarchical_twin.graph.information import Information
 from hierarchical_twin.graph.model import Model
+from hierarchical_twin.inference.curvature import linked_parameters, precision_of, predictors_of
 
 _REACH = 1.5
 _MOST_STRAY = 0.75
@@ -67,6 +69,62 @@ def mark_failing(
             stray = [np.abs(np.sum(axis * (then - expected), axis=0)) for axis in axes]
             marked |= ~(np.max(stray, axis=0) <= _MOST_STRAY)
     return marked
+
+
+def can_follow(model: Model) -> bool:
+    """Whether `moment_frames` knows this model's effects: one a parameter, an intercept."""
+    effects = model.cohort.effects.get(PATIENT, ())
+    names = [effect.parameter for effect in effects]
+    return len(set(names)) == len(names) > 0 and all(effect.term == "1" for effect in effects)
+
+
+def moment_frames(model: Model, population: np.ndarray, mean: np.ndarray, root: np.ndarray) -> Information:
+    """Information whose frames are where each patient's effects are, and as wide, at one population.
+
+    A likelihood far from a Gaussian has another curvature at every point; the Gaussian that with the
+    population's spread gives the effects' own mean and covariance is its average.
+
+    Parameters
+    ----------
+    model : Model
+        With all effects informed; `can_follow` it.
+    population : ndarray, shape [coordinate]
+    mean : ndarray, shape [effect, patient]
+        Of the effects in the model's coordinates, at that population.
+    root : ndarray, shape [effect, effect, patient]
+        Of their covariance, ``root root'``.
+    """
+    known = model.information
+
+    def at(rows: np.ndarray) -> dict:
+        return parameters_at(model, join_blocks(model, jnp.asarray(population), jnp.asarray(rows)))
+
+    values = at(mean)
+    eta = np.asarray(values["eta"])
+    axes = [np.asarray(at(mean + root[:, place])["eta"]) - eta for place in range(len(mean))]
+    axes = np.stack(axes, axis=2)
+    spread = np.diag(np.asarray(values["omega"]))
+    if "omega_cholesky" in values:
+        spread = spread @ np.asarray(values["omega_cholesky"])
+    prior = np.linalg.inv(spread @ spread.T)
+    size, vectors = np.linalg.eigh(np.linalg.inv(axes @ np.swapaxes(axes, 1, 2)) - prior)
+    told = (vectors * np.maximum(size, 0.0)[:, None, :]) @ np.swapaxes(vectors, 1, 2)
+    own = [known.parameters.index(effect.parameter) for effect in model.cohort.effects[PATIENT]]
+    middle = np.asarray(predictors_of(values, linked_parameters(model), len(eta)))[own].T - eta
+    linear = np.einsum("pij,pj->pi", told + prior, eta) + np.einsum("pij,pj->pi", told, middle)
+    is_usable = np.isfinite(told).all(axis=(1, 2)) & np.isfinite(linear).all(axis=1)
+    shares = {name: np.einsum("iip->p", value) for name, value in known.curvature.items()}
+    total = sum(shares.values())
+    curvature = {name: np.zeros_like(value) for name, value in known.curvature.items()}
+    score = {name: np.zeros_like(value) for name, value in known.score.items()}
+    for name, share in shares.items():
+        weight = np.where(total > 0, share / np.where(total > 0, total, 1.0), 1.0 / len(shares))
+        weight = np.where(is_usable, weight, 0.0) / float(precision_of(model, name, values))
+        curvature[name][np.ix_(own, own)] = weight * np.moveaxis(
+            np.where(is_usable[:, None, None], told, 0.0), 0, 2
+        )
+        score[name][own] = weight * np.where(is_usable[:, None], linear, 0.0).T
+    return replace(known, curvature=curvature, score=score)
 
 
 def without_frames(known: Information, failing: np.ndarray) -> Information:

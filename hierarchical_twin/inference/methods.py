@@ -83,7 +83,7 @@ def prepare_run(
     settings: Settings,
     old: Learned | None,
     plan: Callable[[], Plan],
-    emulator: Callable[[], Emulator | None],
+    emulator: Emulator | None = None,
 ) -> Run:
     """What a method's chains are run with.
 
@@ -100,8 +100,8 @@ def prepare_run(
         What an old fit learned of the posterior's shape.
     plan : callable
         Makes, or finds, how the effects are integrated out.
-    emulator : callable
-        Fits what stands in for the mechanism, where anything does.
+    emulator : Emulator, optional
+        What stands in for the mechanism of a joint run.
     """
     schedule = settings.schedule
     geometry = find_geometry(pilot, model)
@@ -125,10 +125,9 @@ def prepare_run(
 
     if settings.method == "blocked":
         return Run(blocked_kernel(target, adaptation), starts, numbers, finish_whole)
-    near = emulator() if target.is_plain else None
-    if near is None:
+    if emulator is None or not target.is_plain:
         return Run(joint_kernel(target, adaptation), starts, numbers, finish_whole)
-    kernel, starts, numbers = _emulated_kernel(target, near, starts, numbers, adaptation)
+    kernel, starts, numbers = _emulated_kernel(target, emulator, starts, numbers, adaptation)
     return Run(kernel, starts, numbers, finish_whole, _EMULATED)
 
 

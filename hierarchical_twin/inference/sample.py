@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
-from functools import cache, partial
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ from hierarchical_twin.inference.device import (
     preparing_place,
 )
 from hierarchical_twin.inference.draws import unfold_draws
-from hierarchical_twin.inference.emulator import fit_emulator
+from hierarchical_twin.inference.emulator import Emulated, fit_emulator
 from hierarchical_twin.inference.estimate import announcement
 from hierarchical_twin.inference.fit import Fit
+from hierarchical_twin.inference.frames import can_follow, moment_frames
 from hierarchical_twin.inference.geometry import is_near_frames
 from hierarchical_twin.inference.interrupt import remembered_interrupts
 from hierarchical_twin.inference.keeper import Keeper
@@ -45,6 +46,7 @@ from hierarchical_twin.inference.pilot import (
     Pilot,
     draw_starts,
     find_pilot,
+    reframed,
     sampled_model,
     without_failing,
 )
@@ -167,7 +169,7 @@ def sample(
             _check_start(pilot)
             own = sampled_model(model, pilot)
         plan = cache(lambda: make_plan(own, pilot.center, pilot.root))
-        emulator = partial(fit_emulator, pilot.model, pilot.center, pilot.root, preparing_place(place))
+        near = None
         with clock.stage("plan"), float64_on(preparing_place(place)):
             settings = settle(
                 settings,
@@ -177,14 +179,14 @@ def sample(
             )
             schedule = settings.schedule
             if settings.method == "joint":
-                # One trajectory for all must not stick where one patient's frame fails.
-                pilot = without_failing(pilot)
+                near = fit_emulator(pilot.model, pilot.center, pilot.root, preparing_place(place))
+                pilot = _mended(pilot, near)
                 own = sampled_model(model, pilot)
         memory, available = memory_needed(own, settings, patients, place.workers), available_bytes()
         check_memory(memory, settings, patients, available)
         tell(announcement(pilot, own, settings, place, memory, available))
         with clock.stage("plan"), float64_on(preparing_place(place)):
-            run = prepare_run(flat_log_density, pilot, own, settings, old, plan, emulator)
+            run = prepare_run(flat_log_density, pilot, own, settings, old, plan, near and near.emulator)
         if run.note:
             tell(run.note)
         place = _tried_place(place, device, settings, pilot, own, tell)
@@ -206,6 +208,13 @@ def sample(
         "timings": json.dumps(timings(clock, drawn.seconds)),
     }
     return Fit(label_draws(own, record, attributes))
+
+
+def _mended(pilot: Pilot, near: Emulated | None) -> Pilot:
+    """The pilot with frames that hold: one trajectory for all must not stick where one patient's frame fails."""
+    if near is None or not can_follow(pilot.model):
+        return without_failing(pilot)
+    return reframed(pilot, moment_frames(pilot.model, pilot.center, near.frames.mean, near.frames.root))
 
 
 def _record(
