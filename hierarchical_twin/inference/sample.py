@@ -105,7 +105,7 @@ def sample(
         The same seed gives the same draws, on any number of workers.
     target_accept : float, optional
         Acceptance rate the step size is adapted to; higher is more careful and slower. By default 0.95
-        for ``joint``, 0.9 for ``blocked``, 0.8 for ``marginal``.
+        for ``joint`` (0.98 without patient effects), 0.9 for ``blocked``, 0.8 for ``marginal``.
     max_tree_depth : int
         A trajectory has at most ``2**max_tree_depth - 1`` steps.
     device : {"auto", "cpu", "gpu"}

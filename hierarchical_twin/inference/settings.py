@@ -18,6 +18,8 @@ BACKENDS = ("numpyro", "pymc")
 METHODS = ("auto", "joint", "blocked", "marginal")
 TARGET_ACCEPT = {"joint": 0.95, "blocked": 0.9, "marginal": 0.8}
 """One trajectory for everything must be right for the worst patient; the population alone is easy."""
+_ALONE_ACCEPT = 0.98
+"""Of a model without patient effects."""
 WARMUP = {"joint": 500, "blocked": 300, "marginal": 200}
 WARMUP_AGAIN = 100
 """Warm-up iterations by default: of each method from a pilot, and of any from an old fit."""
@@ -126,7 +128,9 @@ def settle(
     else:
         method = check_method(settings.method, model)
     rate, schedule = settings.target_accept, settings.schedule
-    rate = TARGET_ACCEPT[method] if rate is None else rate
+    if rate is None:
+        # Without patients' effects no frame straightens a ridge, and trajectories are short.
+        rate = TARGET_ACCEPT[method] if _patient_nodes(model) else _ALONE_ACCEPT
     if schedule.warmup is None:
         schedule = replace(schedule, warmup=WARMUP[method])
     return replace(settings, schedule=schedule, method=method, target_accept=rate)

@@ -273,7 +273,6 @@ _DECLARED = (
         has_doses=True,
         lag="t_lag",
         states={"prodrug": StateWords("amount/volume"), "active": StateWords("amount/volume")},
-        is_costly=True,
     ),
     Mechanism(
         name="apoptosis_threshold",

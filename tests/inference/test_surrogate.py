@@ -9,7 +9,7 @@ import pytest
 
 from hierarchical_twin.inference.device import choose_place
 from hierarchical_twin.inference.geometry import Geometry
-from hierarchical_twin.inference.kernels import Adaptation, Numbers, delayed_kernel
+from hierarchical_twin.inference.kernels import Adaptation, Numbers, delayed_kernel, population_kernel
 from hierarchical_twin.inference.marginal.surrogate import GOOD_SPREAD, Region, fit_surrogate
 from hierarchical_twin.inference.nuts import run_chains
 from hierarchical_twin.inference.settings import Schedule
@@ -89,7 +89,8 @@ def test_no_polynomial_stands_in_for_noise():
     assert fit_surrogate(noise, flat_prior, region(2)).surrogate is None
 
 
-def test_refusals_make_up_for_a_wrong_stand_in():
+@pytest.mark.parametrize("transitions", [1, 3])
+def test_refusals_make_up_for_a_wrong_stand_in(transitions):
     """NUTS follows a normal that is shifted and too wide; the draws are those of the exact density."""
 
     def exact(u, numbers):
@@ -99,7 +100,9 @@ def test_refusals_make_up_for_a_wrong_stand_in():
         return -0.5 * jnp.sum((u - 0.4) ** 2) / 1.3**2
 
     geometry = Geometry(np.zeros(2), np.eye(2), np.zeros((1, 1)), np.ones((1, 1)))
-    kernel = delayed_kernel(exact, quick, Adaptation(200, 0.8, 10))
+    adaptation = Adaptation(200, 0.8, 10)
+    inner = population_kernel(quick, adaptation)
+    kernel = delayed_kernel(inner, exact, adaptation, transitions=transitions)
     drawn = run_chains(
         kernel,
         np.zeros((4, 2)),

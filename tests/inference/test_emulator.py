@@ -1,0 +1,155 @@
+"""Polynomials in place of a mechanism: near it where patients may be, harmless elsewhere, exact in the draws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+import hierarchical_twin as ht
+from hierarchical_twin.graph.blocks import count_effects, join_blocks, mark_population
+from hierarchical_twin.graph.evaluate import log_density
+from hierarchical_twin.inference import emulator as emulating
+from hierarchical_twin.inference import sample as sampling
+from hierarchical_twin.inference.device import choose_place
+from hierarchical_twin.inference.emulator import fit_emulator
+from hierarchical_twin.inference.frames import moment_frames
+from hierarchical_twin.inference.marginal.rules import find_frames
+from hierarchical_twin.inference.patients import Densities
+from hierarchical_twin.inference.pilot import find_pilot
+from inference.models import CASES, sleep_model
+
+PLACE = choose_place("cpu", 2, 2)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The minimal model on five people of its cohort."""
+    frame = pd.read_csv(CASES / "glucose_minimal_model" / "simulated_cohort.csv", dtype={"id": str})
+    spec = ht.read_spec(ht.shipped_specs()["glucose_minimal_model"])
+    return ht.build(spec, ht.read_cohort(frame[frame["id"].isin(frame["id"].unique()[:5])], spec))
+
+
+@pytest.fixture(scope="module")
+def pilot(model):
+    with jax.enable_x64(True):
+        return find_pilot(model)
+
+
+@pytest.fixture(scope="module")
+def emulated(pilot):
+    with jax.enable_x64(True):
+        return fit_emulator(pilot.model, pilot.center, pilot.root, PLACE)
+
+
+@pytest.fixture
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+def test_it_follows_the_model_where_patients_may_be(pilot, emulated, double_precision):
+    near = emulated.emulator
+    both = jax.jit(
+        lambda flat: (
+            jax.value_and_grad(log_density(pilot.model))(flat),
+            jax.value_and_grad(lambda at: near.log_density(pilot.model, at))(flat),
+        )
+    )
+    errors, bends = [], []
+    generator = np.random.default_rng(4)
+    for _ in range(60):
+        (effects,) = emulated.frames.place(generator.standard_normal((1, 4, 5)))
+        population = pilot.center + pilot.root @ generator.standard_normal(len(pilot.center))
+        point = join_blocks(pilot.model, jnp.asarray(population), jnp.asarray(effects))
+        (exact, slope), (found, other) = both(point)
+        errors.append(float(found - exact))
+        bends.append(np.linalg.norm(other - slope) / np.linalg.norm(slope))
+    # Frames are straight where the posterior is curved: some of these places are beside it.
+    assert np.std(errors) < 0.5 and np.median(np.abs(errors)) < 0.05
+    assert np.median(bends) < 0.02
+
+
+def test_far_away_it_falls_and_stays_a_number(pilot, emulated, double_precision):
+    """A patient's effects grow without end: so does what the wall takes away."""
+    at = jax.jit(lambda flat: emulated.emulator.log_density(pilot.model, flat))
+    values = []
+    for step in (0.0, 30.0, 300.0):
+        point = np.where(mark_population(pilot.model), pilot.position, step)
+        values.append(float(at(jnp.asarray(point))))
+    assert np.isfinite(values).all()
+    assert values[0] > values[1] > values[2]
+
+
+def test_it_does_not_depend_on_the_number_of_workers(pilot, emulated, double_precision):
+    again = fit_emulator(pilot.model, pilot.center, pilot.root, choose_place("cpu", 1, 1))
+    assert np.array_equal(again.emulator.coefficients, emulated.emulator.coefficients)
+
+
+def test_batches_are_of_one_size_and_in_order(pilot, emulated, monkeypatch, double_precision):
+    """Five patients two at a time: the last batch is filled up with the first patient."""
+    monkeypatch.setattr(emulating, "_BATCH", 2)
+    again = fit_emulator(pilot.model, pilot.center, pilot.root, PLACE)
+    np.testing.assert_allclose(again.emulator.center, emulated.emulator.center, rtol=1e-8)
+    np.testing.assert_allclose(again.emulator.level, emulated.emulator.level, rtol=1e-6)
+
+
+def test_a_cheap_mechanism_is_left_alone(double_precision):
+    pilot = find_pilot(sleep_model())
+    assert fit_emulator(pilot.model, pilot.center, pilot.root, PLACE) is None
+
+
+def test_polynomials_of_no_use_are_not_used(pilot, monkeypatch, double_precision):
+    monkeypatch.setattr(emulating, "_MOST_SPREAD", 1e-6)
+    assert fit_emulator(pilot.model, pilot.center, pilot.root, PLACE) is None
+
+
+def test_moment_frames_of_a_gaussian_likelihood_are_the_pilots(double_precision):
+    """Straight lines with normal errors: the effects' own moments say what the curvature said."""
+    pilot = find_pilot(sleep_model())
+    frames = find_frames(Densities(pilot.model), pilot.center, count_effects(pilot.model))
+    found = moment_frames(pilot.model, pilot.center, frames.mean, frames.root)
+    known = pilot.model.information
+    for name in known.curvature:
+        np.testing.assert_allclose(found.curvature[name], known.curvature[name], rtol=1e-3)
+        np.testing.assert_allclose(found.score[name], known.score[name], rtol=1e-2)
+
+
+def test_a_run_says_so_and_repeats_itself(model):
+    said: list[str] = []
+    words = {"draws": 20, "warmup": 30, "chains": 2, "seed": 3, "progress": False}
+    one = ht.sample(model, announce=said.append, workers=1, **words)
+    two = ht.sample(model, workers=2, **words)
+    assert any("polynomials of each patient's mechanism" in line for line in said)
+    assert "exact_acceptance" in one.tree["sample_stats"]
+    for name in ("S_I_typical", "eta"):
+        assert np.array_equal(one.tree["posterior"][name], two.tree["posterior"][name])
+
+
+@pytest.mark.slow
+def test_the_draws_are_those_of_the_mechanism(model, monkeypatch):
+    """The same posterior with and without polynomials, within Monte Carlo error."""
+    words = {"seed": 5, "progress": False, "draws": 1500}
+    with_them = ht.sample(model, **words)
+    monkeypatch.setattr(sampling, "fit_emulator", lambda *rest: None)
+    without = ht.sample(model, **words)
+    assert "exact_acceptance" not in without.tree["sample_stats"]
+    one, two = with_them.population(), without.population()
+    for left, right in zip(one.itertuples(), two.itertuples(), strict=True):
+        error = np.hypot(left.mcse_mean, right.mcse_mean) if hasattr(left, "mcse_mean") else 0.15 * right.sd
+        assert abs(left.mean - right.mean) < 5 * error, left
+        assert abs(np.log(left.sd / right.sd)) < 0.25, left
+
+
+def test_a_wall_stands_only_beyond_reach(pilot, emulated, double_precision):
+    near = emulated.emulator
+    values = {name: jnp.exp(row) for (name, _), row in zip(near.parameters, near.center, strict=True)}
+    assert float(near.wall(values)) < 1e-6
+    far = {name: value * 1e4 for name, value in values.items()}
+    assert float(near.wall(far)) > 10.0
+    nowhere = replace(near, whiten=np.zeros_like(near.whiten))
+    assert float(nowhere.wall(far)) == 0.0
