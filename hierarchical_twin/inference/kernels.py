@@ -20,6 +20,7 @@ from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo
 
 from hierarchical_twin.inference.geometry import Geometry, Starts
+from hierarchical_twin.inference.moves import move_patients
 from hierarchical_twin.inference.target import Target
 
 Array = Any
@@ -293,86 +294,3 @@ def blocked_kernel(target: Target, adaptation: Adaptation) -> Kernel:
         position=lambda state, numbers: flat(state.nuts.z["population"], state.effects, numbers),
         statistics=statistics,
     )
-
-
-_DEGREES_OF_FREEDOM = 4.0
-_INDEPENDENT_MOVES = 2
-_WALK_ACCEPTANCE = 0.35
-
-
-class Moved(NamedTuple):
-    """Effects after their moves ``[effect, patient]``, the log step of each patient's walk, the chance
-    that each patient's last independent proposal had."""
-
-    effects: Array
-    log_step: Array
-    chance: Array
-
-
-def move_patients(
-    key: Array, effects: Array, log_step: Array, density: Callable[[Array], Array], rate: Array
-) -> Moved:
-    """Metropolis moves of every patient's effects at once, each accepted or refused alone.
-
-    Independent proposals from a multivariate t around the patient's frame, then one small step, for
-    patients whose posterior is not where their frame says.
-
-    Parameters
-    ----------
-    key : Array
-    effects : Array, shape [effect, patient]
-        In the informed frames' coordinates.
-    log_step : Array, shape [patient]
-        Log size of the small step; adapted by `rate` towards accepting about a third.
-    density : callable
-        Effects to each patient's log density ``[patient]``.
-    rate : Array
-        0 after warm-up.
-    """
-    # Drawn before the loop: inside, XLA would draw them again for every use the density makes of them.
-    drawn, uniform = _draw_t(key, effects.shape)
-
-    def body(turn: Array, carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        effects, now, log_step, chance = carry
-        is_walk = turn == _INDEPENDENT_MOVES
-        own = drawn[turn].astype(float)
-        proposal = jnp.where(is_walk, effects + jnp.exp(log_step) * own, own)
-        then = density(proposal)
-        ratio = then - now + jnp.where(is_walk, 0.0, _log_t(effects) - _log_t(proposal))
-        accepted = jnp.exp(jnp.minimum(jnp.nan_to_num(ratio, nan=-jnp.inf), 0.0))
-        is_taken = uniform[turn] < accepted
-        return (
-            jnp.where(is_taken, proposal, effects),
-            jnp.where(is_taken, then, now),
-            jnp.where(is_walk, log_step + rate * (accepted - _WALK_ACCEPTANCE), log_step),
-            jnp.where(is_walk, chance, accepted),
-        )
-
-    start = (effects, density(effects), log_step, jnp.zeros_like(log_step))
-    effects, _, log_step, chance = jax.lax.fori_loop(0, _INDEPENDENT_MOVES + 1, body, start)
-    return Moved(effects, log_step, chance)
-
-
-def _draw_t(key: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """Multivariate t draws ``[turn, effect, patient]`` with 4 degrees of freedom, uniforms ``[turn, patient]``.
-
-    In single precision, which is several times faster: a proposal may be any number, as the ratio is
-    taken in double precision at the point proposed.
-    """
-    turns = _INDEPENDENT_MOVES + 1
-    normal = jax.random.normal(key, (turns, *shape), dtype=jnp.float32)
-    uniform = jax.random.uniform(
-        jax.random.fold_in(key, 1),
-        (3, turns, shape[1]),
-        dtype=jnp.float32,
-        minval=jnp.finfo(jnp.float32).tiny,
-    )
-    # Chi-squared of 4 over 4.
-    square = -0.5 * (jnp.log(uniform[0]) + jnp.log(uniform[1]))
-    return normal / jnp.sqrt(square)[:, None], uniform[2]
-
-
-def _log_t(effects: Array) -> Array:
-    """Its log density ``[patient]``, without the constant."""
-    square = jnp.sum(effects * effects, axis=0)
-    return -(_DEGREES_OF_FREEDOM + effects.shape[0]) / 2 * jnp.log1p(square / _DEGREES_OF_FREEDOM)

@@ -16,6 +16,7 @@ from hierarchical_twin.graph.blocks import mark_population
 from hierarchical_twin.graph.evaluate import flat_size
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.draws import batch_size
+from hierarchical_twin.inference.emulator_fit import fitting_bytes
 from hierarchical_twin.inference.settings import Settings
 from hierarchical_twin.inference.summarise import BATCH_BYTES
 
@@ -95,8 +96,14 @@ def memory_needed(model: Model, settings: Settings, patients: str, workers: int)
         drawn = points * size * _BYTES if settings.method == "marginal" else 0
     unfolding = positions + drawn + unfolded + 2 * per_measurement + batch
     sampling = _GATHERING * positions + buffers
+    fitting = fitting_bytes(model, workers) if settings.method == "joint" else 0.0
     return Memory(
-        positions, unfolded, per_measurement, per_measurement, max(buffers, batch), max(sampling, unfolding)
+        positions,
+        unfolded,
+        per_measurement,
+        per_measurement,
+        max(buffers, batch),
+        max(sampling, unfolding, fitting),
     )
 
 

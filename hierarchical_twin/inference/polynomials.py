@@ -28,11 +28,14 @@ def enter(values: Array, floors: Array, xp: Namespace = jnp) -> Array:
     return xp.where(floors > 0, 0.5 * xp.logaddexp(2 * values, 2 * xp.log(held)), values)
 
 
-def bound(variables: Array, reach: float, *, axis: int, xp: Namespace = jnp) -> Array:
-    """Variables that never lie farther from 0 than `reach`, along an axis; near 0 they are as they were."""
+def bound(variables: Array, reach: float, *, axis: int, power: int = 4, xp: Namespace = jnp) -> Array:
+    """Variables that never lie farther from 0 than `reach`, along an axis; near 0 they are as they were.
+
+    The higher the power, the nearer to `reach` they are still so: bent in the bulk, a polynomial would no longer
+    be one.
+    """
     length = xp.sum(variables**2, axis=axis, keepdims=True) / reach**2
-    # A high power leaves the bulk as it is: bent there, a polynomial would no longer be one.
-    return variables / (1.0 + length**4) ** 0.125
+    return variables / (1.0 + length**power) ** (0.5 / power)
 
 
 def count_products(size: int, degree: int) -> int:

@@ -28,7 +28,7 @@ from hierarchical_twin.inference.device import (
     preparing_place,
 )
 from hierarchical_twin.inference.draws import unfold_draws
-from hierarchical_twin.inference.emulator import Emulated, fit_emulator
+from hierarchical_twin.inference.emulator_fit import Emulated, fit_emulator
 from hierarchical_twin.inference.estimate import announcement
 from hierarchical_twin.inference.fit import Fit
 from hierarchical_twin.inference.frames import can_follow, moment_frames

@@ -13,10 +13,10 @@ import pytest
 import hierarchical_twin as ht
 from hierarchical_twin.graph.blocks import count_effects, join_blocks, mark_population
 from hierarchical_twin.graph.evaluate import log_density
-from hierarchical_twin.inference import emulator as emulating
+from hierarchical_twin.inference import emulator_fit as emulating
 from hierarchical_twin.inference import sample as sampling
 from hierarchical_twin.inference.device import choose_place
-from hierarchical_twin.inference.emulator import fit_emulator
+from hierarchical_twin.inference.emulator_fit import fit_emulator
 from hierarchical_twin.inference.frames import moment_frames
 from hierarchical_twin.inference.marginal.rules import find_frames
 from hierarchical_twin.inference.patients import Densities
@@ -92,7 +92,7 @@ def test_it_does_not_depend_on_the_number_of_workers(pilot, emulated, double_pre
 
 def test_batches_are_of_one_size_and_in_order(pilot, emulated, monkeypatch, double_precision):
     """Five patients two at a time: the last batch is filled up with the first patient."""
-    monkeypatch.setattr(emulating, "_BATCH", 2)
+    monkeypatch.setattr(emulating, "_BATCH_BYTES", 2.5 * emulating._bytes_each(pilot.model))
     again = fit_emulator(pilot.model, pilot.center, pilot.root, PLACE)
     np.testing.assert_allclose(again.emulator.center, emulated.emulator.center, rtol=1e-8)
     np.testing.assert_allclose(again.emulator.level, emulated.emulator.level, rtol=1e-6)

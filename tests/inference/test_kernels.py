@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hierarchical_twin.inference.kernels import move_patients
+from hierarchical_twin.inference.moves import move_patients
 
 PATIENTS, ITERATIONS = 4000, 60
 

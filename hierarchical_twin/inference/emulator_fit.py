@@ -1,0 +1,323 @@
+"""How an emulator is fitted: the mechanism solved at some thousands of places, and least squares.
+
+Polynomials of the fourth degree, patient by patient, err by about a tenth of a unit of log likelihood in all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hierarchical_twin.dims import PATIENT
+from hierarchical_twin.graph.blocks import count_effects, join_blocks
+from hierarchical_twin.graph.evaluate import Solver, parameters_at, score
+from hierarchical_twin.graph.model import Model
+from hierarchical_twin.graph.nodes import Solve
+from hierarchical_twin.inference.curvature import (
+    judged_prediction,
+    linked_parameters,
+    precision_of,
+    predictors_of,
+)
+from hierarchical_twin.inference.device import Place, map_ahead
+from hierarchical_twin.inference.emulator import BEND, DEGREE, REACH, Emulator
+from hierarchical_twin.inference.marginal.rules import Frames, find_frames
+from hierarchical_twin.inference.patients import Densities, take_patients
+from hierarchical_twin.inference.polynomials import bound, count_products, enter, products, whitening
+from hierarchical_twin.mechanisms import MECHANISMS
+
+Array = Any
+Arrays = Mapping[str, Array]
+
+_ERRORS = ("normal", "student_t", "lognormal", "combined")
+"""Error models whose likelihood bears any prediction a polynomial may make."""
+_MOST_TERMS, _MOST_EFFECTS = 250, 4
+_NODES, _JUDGED = 8_192, 1_024
+_POPULATION_WIDTH, _EFFECTS_WIDTH, _FREEDOM = 1.6, 1.8, 8.0
+"""How much wider than the pilot's posterior, and than a patient's frame, nodes are spread."""
+_TEMPERS, _NODES_PER_TERM = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05), 40.0
+"""Powers of the posterior by which nodes are weighted: the highest that leaves so many effective ones."""
+_FLOOR = 1.5
+"""SDs of a log parameter, in units of that SD, from where on down the data are taken not to tell it from 0."""
+_RIDGE = 1e-8
+_LEFT_OUT, _MOST_COMPONENTS = 0.01, 24
+"""In SDs of a measurement, what components of a patient's predictions may leave out."""
+_MOST_SPREAD = 1.0
+"""SD of what the polynomials err by, over the posterior, beyond which they are of no use."""
+_BATCH_BYTES, _COPIES = 6e7, 4
+"""Of the predictions of a batch of patients at all nodes, and how many such arrays are held at once."""
+
+
+class Emulated(NamedTuple):
+    """The polynomials, and where the effects lie, in the coordinates of the model they were fitted to."""
+
+    emulator: Emulator
+    frames: Frames
+
+
+def fit_emulator(
+    model: Model, center: np.ndarray, root: np.ndarray, place: Place, *, seed: int = 0
+) -> Emulated | None:
+    """Solve the mechanism where each patient's parameters may lie, and fit.
+
+    Parameters
+    ----------
+    model : Model
+        With all patient effects informed, such as `Pilot.model`.
+    center, root : ndarray, shape [coordinate] and [coordinate, coordinate]
+        The population about the middle of its posterior; of its approximate covariance, ``root root'``.
+    place : Place
+        Whose workers share the patients.
+    seed : int
+
+    Returns
+    -------
+    Emulated or None
+        None where the mechanism costs little, or polynomials are of no use.
+    """
+    if not _can_emulate(model):
+        return None
+    generator = np.random.default_rng([seed, 0xE301])
+    nodes = _Nodes.drawn(generator, center, root, count_effects(model))
+    patients = model.size(PATIENT)
+    batches = -(-patients // max(1, int(_BATCH_BYTES / _bytes_each(model))))
+    # All batches are of one size, so that one program serves them.
+    chosen = np.resize(np.arange(patients), (batches, -(-patients // batches)))
+    seen = _Seen(take_patients(model, chosen[0]), center)
+    parts = list(map_ahead(lambda own: seen.fit(take_patients(model, own), nodes), chosen, place))
+    fitted = [one for part in parts for one in part.patients][:patients]
+    frames = Frames(
+        *(
+            np.concatenate(part, axis=-1)[..., :patients]
+            for part in zip(*(p.frames for p in parts), strict=True)
+        )
+    )
+    found = _joined(model, fitted)
+    return Emulated(found, frames) if _spread(found, model, frames, nodes) <= _MOST_SPREAD else None
+
+
+def fitting_bytes(model: Model, workers: int) -> float:
+    """Memory that `fit_emulator` takes at its peak; 0 where it would fit nothing."""
+    if not _can_emulate(model):
+        return 0.0
+    each = _bytes_each(model)
+    return _COPIES * workers * min(max(_BATCH_BYTES, each), model.size(PATIENT) * each)
+
+
+def _bytes_each(model: Model) -> float:
+    """Of one patient's predictions and parameters at all nodes."""
+    times = np.shape(model.arrays[model.graph.observes[0].mask])[1]
+    return 8.0 * _NODES * (len(model.graph.observes) * times + 2 * len(linked_parameters(model)))
+
+
+def _can_emulate(model: Model) -> bool:
+    (solution,) = (node for node in model.graph if isinstance(node, Solve))
+    return (
+        MECHANISMS[solution.mechanism].is_costly
+        and model.graph.filter is None
+        and 0 < count_effects(model) <= _MOST_EFFECTS
+        and count_products(len(linked_parameters(model)), DEGREE) <= _MOST_TERMS
+        and all(node.error in _ERRORS for node in model.graph.observes)
+    )
+
+
+class _Nodes(NamedTuple):
+    """Where the mechanism is solved: populations ``[node, coordinate]``, standardized effects
+    ``[node, effect]``, and the log density ``[node]`` these were drawn from, less a constant."""
+
+    populations: np.ndarray
+    standard: np.ndarray
+    log_density: np.ndarray
+
+    @classmethod
+    def drawn(
+        cls, generator: np.random.Generator, center: np.ndarray, root: np.ndarray, effects: int
+    ) -> _Nodes:
+        """Around a pilot, wider than its posterior."""
+        steps = _POPULATION_WIDTH * generator.standard_normal((_NODES, len(center)))
+        tails = np.sqrt(generator.chisquare(_FREEDOM, (_NODES, 1)) / _FREEDOM)
+        drawn = generator.standard_normal((_NODES, effects)) / tails
+        log_density = -(_FREEDOM + effects) / 2 * np.log1p(np.sum(drawn**2, axis=1) / _FREEDOM)
+        return cls(center + steps @ root.T, _EFFECTS_WIDTH * drawn, log_density)
+
+    def first(self, count: int) -> _Nodes:
+        """Some of them."""
+        return _Nodes(*(part[:count] for part in self))
+
+
+class _Fitted(NamedTuple):
+    """One patient's polynomials: arrays as in `Emulator`, components by falling size, and that size in
+    SDs of a measurement."""
+
+    floors: np.ndarray
+    center: np.ndarray
+    whiten: np.ndarray
+    coefficients: np.ndarray
+    level: np.ndarray
+    basis: np.ndarray
+    sizes: np.ndarray
+
+
+class _Part(NamedTuple):
+    """A batch of patients, fitted, and the mean and root of their frames."""
+
+    patients: list[_Fitted]
+    frames: tuple[np.ndarray, np.ndarray]
+
+
+class _Seen:
+    """Solutions of a batch of patients at nodes, compiled once for all batches."""
+
+    def __init__(self, model: Model, center: np.ndarray) -> None:
+        self.model, self.center = model, center
+        self.densities = Densities(model)
+        self.parameters = linked_parameters(model)
+        self._at = jax.jit(self._solve)
+
+    def _solve(self, points: tuple[Array, Array], arrays: Arrays) -> tuple[Array, Array, Array]:
+        own = self.model.with_arrays(arrays)
+
+        def one(point: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+            scored = score(own, join_blocks(own, *point))
+            judged = jnp.stack([judged_prediction(own, node, scored.values) for node in own.graph.observes])
+            predictors = predictors_of(scored.values, self.parameters, own.size(PATIENT))
+            return predictors, judged, scored.patient_log_density
+
+        return jax.lax.map(one, points)
+
+    def fit(self, model: Model, nodes: _Nodes) -> _Part:
+        """The polynomials of a batch of as many patients."""
+        densities = Densities(model, like=self.densities)
+        frames = find_frames(densities, self.center, nodes.standard.shape[1])
+        arrays = {name: jnp.asarray(value) for name, value in model.arrays.items()}
+        points = (jnp.asarray(nodes.populations), jnp.asarray(frames.place(nodes.standard)))
+        predictors, judged, found = map(np.asarray, self._at(points, arrays))
+        weights = _tempered(found - nodes.log_density[:, None], count_products(predictors.shape[1], DEGREE))
+        is_measured = np.stack([np.asarray(model.arrays[node.mask]) for node in model.graph.observes])
+        precisions = _precisions(model, self.center)
+        is_log = np.array([word == "log" for _, word in self.parameters])
+        fitted = [
+            _fit_patient(
+                predictors[:, :, place],
+                judged[:, :, place],
+                weights[:, place],
+                is_measured[:, place],
+                precisions=precisions,
+                is_log=is_log,
+            )
+            for place in range(predictors.shape[2])
+        ]
+        return _Part(fitted, (frames.mean, frames.root))
+
+
+def _precisions(model: Model, center: np.ndarray) -> np.ndarray:
+    """Precision of a typical measurement of each outcome ``[outcome]``, on the scale it is judged on."""
+    blank = jnp.zeros((count_effects(model), model.size(PATIENT)))
+    values = parameters_at(model, join_blocks(model, jnp.asarray(center), blank))
+    return np.array([float(precision_of(model, node.name, values)) for node in model.graph.observes])
+
+
+def _tempered(log_weights: np.ndarray, terms: int) -> np.ndarray:
+    """Weights ``[node, patient]`` of mean 1: of the posterior, flattened until enough nodes count."""
+    held = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+    apart = held - held.max(axis=0)
+    found = np.exp(_TEMPERS[-1] * apart)
+    is_left = np.ones(found.shape[1], dtype=bool)
+    for power in _TEMPERS:
+        weights = np.exp(power * apart)
+        enough = weights.sum(axis=0) ** 2 / np.sum(weights**2, axis=0) >= _NODES_PER_TERM * terms
+        found = np.where(is_left & enough, weights, found)
+        is_left &= ~enough
+    return found / found.mean(axis=0)
+
+
+def _fit_patient(
+    predictors: np.ndarray,
+    judged: np.ndarray,
+    weights: np.ndarray,
+    is_measured: np.ndarray,
+    *,
+    precisions: np.ndarray,
+    is_log: np.ndarray,
+) -> _Fitted:
+    """Weighted least squares of one patient's predictions ``[node, outcome, time]`` on products of predictors."""
+    is_used = (weights > 1e-4) & np.isfinite(judged).all(axis=(1, 2)) & np.isfinite(predictors).all(axis=1)
+    predictors, judged, weights = predictors[is_used], judged[is_used], weights[is_used]
+    middle, _ = whitening(predictors, weights)
+    spread = np.sqrt(weights @ (predictors - middle) ** 2 / weights.sum())
+    floors = np.where(is_log, np.exp(middle) * np.minimum(_FLOOR * spread, 1.0), 0.0)
+    entered = enter(predictors, floors, np)
+    center, whiten = whitening(entered, weights)
+    variables = bound(whiten @ (entered - center).T, REACH, axis=0, power=BEND, xp=np)
+    terms = products(variables, DEGREE, np).T
+    design = np.concatenate([np.ones((len(terms), 1)), terms], axis=1)
+    scales = np.broadcast_to(np.sqrt(precisions)[:, None], is_measured.shape)[is_measured]
+    target = judged[:, is_measured] * scales
+    square = (design * weights[:, None]).T @ design
+    shift = _RIDGE * weights.sum() * np.eye(len(square))
+    found = np.linalg.solve(square + shift, design.T @ (weights[:, None] * target))
+    # Few components carry a patient's whole course: those of the fitted values, by their weighted size.
+    moved = np.sqrt(weights / weights.sum())[:, None] * (terms @ found[1:])
+    _, sizes, rows = np.linalg.svd(moved, full_matrices=False)
+    kept = min(_MOST_COMPONENTS, len(rows))
+    level, basis = np.ones(is_measured.shape), np.zeros((*is_measured.shape, kept))
+    level[is_measured], basis[is_measured] = found[0] / scales, (rows[:kept] / scales).T
+    left = np.sqrt(np.cumsum(sizes[::-1] ** 2)[::-1])
+    return _Fitted(floors, center, whiten, rows[:kept] @ found[1:].T, level, basis, left[:kept])
+
+
+def _joined(model: Model, fitted: list[_Fitted]) -> Emulator:
+    """All patients together, with as many components as the one who needs most."""
+    needed = max(1, max(int(np.sum(one.sizes > _LEFT_OUT)) for one in fitted))
+    last = [
+        np.stack([getattr(one, word) for one in fitted], axis=-1) for word in ("floors", "center", "whiten")
+    ]
+    coefficients = np.stack([_padded(one.coefficients, needed, axis=0) for one in fitted])
+    level = np.stack([one.level for one in fitted], axis=1)
+    basis = np.stack([_padded(one.basis, needed, axis=2) for one in fitted], axis=1)
+    return Emulator(linked_parameters(model), _outcomes(model), *last, coefficients, level, basis)
+
+
+def _padded(values: np.ndarray, size: int, *, axis: int) -> np.ndarray:
+    """The first `size` along an axis, zeros where there are fewer."""
+    values = np.take(values, np.arange(min(size, values.shape[axis])), axis=axis)
+    widths = [(0, size - values.shape[axis] if place == axis else 0) for place in range(values.ndim)]
+    return np.pad(values, widths)
+
+
+def _outcomes(model: Model) -> tuple[tuple[str, str], ...]:
+    """Nodes of each prediction and its logarithm, as `Emulator.outcomes`."""
+    return tuple(
+        (node.predicted, "=" if node.error != "lognormal" else node.log_predicted or "")
+        for node in model.graph.observes
+    )
+
+
+def _spread(emulator: Emulator, model: Model, frames: Frames, nodes: _Nodes) -> float:
+    """SD, over about the posterior, of what the polynomials err by, summed over patients."""
+    few = nodes.first(_JUDGED)
+
+    @jax.jit
+    def both(points: tuple[Array, Array], emulator: Emulator, numbers: Arrays) -> tuple[Array, Array]:
+        own = model.with_arrays(numbers)
+
+        def one(point: tuple[Array, Array]) -> tuple[Array, Array]:
+            flat = join_blocks(own, *point)
+            solvers: tuple[dict[str, Solver], ...] = ({}, {"solver": emulator.solver})
+            exact, near = (score(own, flat, **words).patient_log_density for words in solvers)
+            return exact, near
+
+        return jax.lax.map(one, points)
+
+    points = (jnp.asarray(few.populations), jnp.asarray(frames.place(few.standard)))
+    exact, near = map(np.asarray, both(points, emulator, model.numbers))
+    weights = _tempered(exact - few.log_density[:, None], 0)
+    errors = np.where(weights > 0, near - exact, 0.0)
+    errors = errors - np.sum(weights * errors, axis=0) / weights.sum(axis=0)
+    variances = np.sum(weights * errors**2, axis=0) / weights.sum(axis=0)
+    return math.sqrt(np.nan_to_num(variances, nan=np.inf, posinf=np.inf).sum())
