@@ -2,6 +2,7 @@
 
     run.json                 what the run was asked to do: a run that asks for anything else is refused
     pilot.npz                what the pilot found
+    polynomials.npz          what joint chains follow, if anything
     chain_0.npz              a chain between two iterations, and how many parts belong to it
     chain_0_part_00000.npz   draws, in order; never rewritten once a state counts them
     lock, owner              held while a process works here, and by which
@@ -27,7 +28,7 @@ from hierarchical_twin.inference.keeper import ANEW, RUN, Checkpoint, Keeper, No
 FOLDER = "checkpoint"
 """Name of the folder inside the one a fit is written to."""
 _LOCK, _OWNER = "lock", "owner"
-_OURS = ("chain_*.npz", "pilot.npz", ".*.partial-*", _OWNER)
+_OURS = ("chain_*.npz", "pilot.npz", "polynomials.npz", ".*.partial-*", _OWNER)
 GO_ON = "go on with --resume (in Python resume=True)"
 
 

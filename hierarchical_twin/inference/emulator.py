@@ -24,10 +24,12 @@ from hierarchical_twin.inference.polynomials import bound, enter, products
 Array = Any
 
 DEGREE = 4
-REACH, BEND, _FALL = 9.0, 8, 0.25
-"""SDs of a patient's nodes beyond which a polynomial levels off; how sharply; how the density falls from there.
+REACH, BEND = 9.0, 8
+"""SDs of a patient's nodes towards which a polynomial levels off, and how sharply.
 
 Farther out a polynomial would make walls of its own, on which trajectories diverge."""
+_FALL = 0.25
+"""How the density falls from there."""
 
 
 @partial(

@@ -18,6 +18,7 @@ from hierarchical_twin.graph.blocks import count_effects, join_blocks
 from hierarchical_twin.graph.evaluate import Solver, parameters_at, score
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.nodes import Solve
+from hierarchical_twin.graph.solving import solve
 from hierarchical_twin.inference.curvature import (
     judged_prediction,
     linked_parameters,
@@ -29,6 +30,7 @@ from hierarchical_twin.inference.emulator import BEND, DEGREE, REACH, Emulator
 from hierarchical_twin.inference.marginal.rules import Frames, find_frames
 from hierarchical_twin.inference.patients import Densities, take_patients
 from hierarchical_twin.inference.polynomials import bound, count_products, enter, products, whitening
+from hierarchical_twin.inference.target import bucket_ends
 from hierarchical_twin.mechanisms import MECHANISMS
 
 Array = Any
@@ -36,14 +38,18 @@ Arrays = Mapping[str, Array]
 
 _ERRORS = ("normal", "student_t", "lognormal", "combined")
 """Error models whose likelihood bears any prediction a polynomial may make."""
-_MOST_TERMS, _MOST_EFFECTS = 250, 4
-_NODES, _JUDGED = 8_192, 1_024
+_MOST_TERMS, _MOST_EFFECTS = 130, 4
+_NODES, _JUDGES = 8_192, 2_048
+_LEAST_JUDGES = 20.0
+"""Effective nodes of a patient that an error is judged by; with fewer, by a flatter posterior."""
 _POPULATION_WIDTH, _EFFECTS_WIDTH, _FREEDOM = 1.6, 1.8, 8.0
 """How much wider than the pilot's posterior, and than a patient's frame, nodes are spread."""
 _TEMPERS, _NODES_PER_TERM = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05), 40.0
 """Powers of the posterior by which nodes are weighted: the highest that leaves so many effective ones."""
 _FLOOR = 1.5
-"""SDs of a log parameter, in units of that SD, from where on down the data are taken not to tell it from 0."""
+"""A log parameter's floor, as a share of its typical value: so many SDs of the logarithm, at most 1."""
+_ARRAYS = ("floors", "center", "whiten", "coefficients", "level", "basis")
+"""An emulator's, in their order."""
 _RIDGE = 1e-8
 _LEFT_OUT, _MOST_COMPONENTS = 0.01, 24
 """In SDs of a measurement, what components of a patient's predictions may leave out."""
@@ -60,9 +66,7 @@ class Emulated(NamedTuple):
     frames: Frames
 
 
-def fit_emulator(
-    model: Model, center: np.ndarray, root: np.ndarray, place: Place, *, seed: int = 0
-) -> Emulated | None:
+def fit_emulator(model: Model, center: np.ndarray, root: np.ndarray, place: Place) -> Emulated | None:
     """Solve the mechanism where each patient's parameters may lie, and fit.
 
     Parameters
@@ -73,7 +77,6 @@ def fit_emulator(
         The population about the middle of its posterior; of its approximate covariance, ``root root'``.
     place : Place
         Whose workers share the patients.
-    seed : int
 
     Returns
     -------
@@ -82,14 +85,16 @@ def fit_emulator(
     """
     if not _can_emulate(model):
         return None
-    generator = np.random.default_rng([seed, 0xE301])
-    nodes = _Nodes.drawn(generator, center, root, count_effects(model))
+    generator, effects = np.random.default_rng(0xE301), count_effects(model)
+    nodes = _Nodes.drawn(generator, center, root, effects, count=_NODES)
     patients = model.size(PATIENT)
     batches = -(-patients // max(1, int(_BATCH_BYTES / _bytes_each(model))))
     # All batches are of one size, so that one program serves them.
     chosen = np.resize(np.arange(patients), (batches, -(-patients // batches)))
-    seen = _Seen(take_patients(model, chosen[0]), center)
+    seen = _Seen(take_patients(model, chosen[0]), center, _precisions(model, center))
     parts = list(map_ahead(lambda own: seen.fit(take_patients(model, own), nodes), chosen, place))
+    if any(one is None for part in parts for one in part.patients):
+        return None
     fitted = [one for part in parts for one in part.patients][:patients]
     frames = Frames(
         *(
@@ -98,7 +103,22 @@ def fit_emulator(
         )
     )
     found = _joined(model, fitted)
-    return Emulated(found, frames) if _spread(found, model, frames, nodes) <= _MOST_SPREAD else None
+    judges = _Nodes.drawn(generator, center, root, effects, count=_JUDGES)
+    return Emulated(found, frames) if _spread(found, model, frames, judges) <= _MOST_SPREAD else None
+
+
+def emulated_arrays(emulated: Emulated) -> dict[str, np.ndarray]:
+    """What a checkpoint keeps of it."""
+    arrays = {word: np.asarray(getattr(emulated.emulator, word)) for word in _ARRAYS}
+    return arrays | {"frame_mean": emulated.frames.mean, "frame_root": emulated.frames.root}
+
+
+def emulated_from(arrays: Mapping[str, np.ndarray], model: Model) -> Emulated:
+    """Inverse of `emulated_arrays`, on the same model; `KeyError` or `ValueError` if they are of another."""
+    emulator = Emulator(linked_parameters(model), _outcomes(model), *(arrays[word] for word in _ARRAYS))
+    if np.shape(emulator.center) != (len(emulator.parameters), model.size(PATIENT)):
+        raise ValueError("arrays of another model")
+    return Emulated(emulator, Frames(arrays["frame_mean"], arrays["frame_root"]))
 
 
 def fitting_bytes(model: Model, workers: int) -> float:
@@ -123,6 +143,7 @@ def _can_emulate(model: Model) -> bool:
         and 0 < count_effects(model) <= _MOST_EFFECTS
         and count_products(len(linked_parameters(model)), DEGREE) <= _MOST_TERMS
         and all(node.error in _ERRORS for node in model.graph.observes)
+        and len(bucket_ends(model)) == 1
     )
 
 
@@ -136,23 +157,19 @@ class _Nodes(NamedTuple):
 
     @classmethod
     def drawn(
-        cls, generator: np.random.Generator, center: np.ndarray, root: np.ndarray, effects: int
+        cls, generator: np.random.Generator, center: np.ndarray, root: np.ndarray, effects: int, *, count: int
     ) -> _Nodes:
         """Around a pilot, wider than its posterior."""
-        steps = _POPULATION_WIDTH * generator.standard_normal((_NODES, len(center)))
-        tails = np.sqrt(generator.chisquare(_FREEDOM, (_NODES, 1)) / _FREEDOM)
-        drawn = generator.standard_normal((_NODES, effects)) / tails
+        steps = _POPULATION_WIDTH * generator.standard_normal((count, len(center)))
+        tails = np.sqrt(generator.chisquare(_FREEDOM, (count, 1)) / _FREEDOM)
+        drawn = generator.standard_normal((count, effects)) / tails
         log_density = -(_FREEDOM + effects) / 2 * np.log1p(np.sum(drawn**2, axis=1) / _FREEDOM)
         return cls(center + steps @ root.T, _EFFECTS_WIDTH * drawn, log_density)
 
-    def first(self, count: int) -> _Nodes:
-        """Some of them."""
-        return _Nodes(*(part[:count] for part in self))
-
 
 class _Fitted(NamedTuple):
-    """One patient's polynomials: arrays as in `Emulator`, components by falling size, and that size in
-    SDs of a measurement."""
+    """One patient's polynomials: arrays as in `Emulator`, components by falling size, and what all from each
+    one on make up, in SDs of a measurement."""
 
     floors: np.ndarray
     center: np.ndarray
@@ -160,21 +177,21 @@ class _Fitted(NamedTuple):
     coefficients: np.ndarray
     level: np.ndarray
     basis: np.ndarray
-    sizes: np.ndarray
+    left: np.ndarray
 
 
 class _Part(NamedTuple):
     """A batch of patients, fitted, and the mean and root of their frames."""
 
-    patients: list[_Fitted]
+    patients: list[_Fitted | None]
     frames: tuple[np.ndarray, np.ndarray]
 
 
 class _Seen:
     """Solutions of a batch of patients at nodes, compiled once for all batches."""
 
-    def __init__(self, model: Model, center: np.ndarray) -> None:
-        self.model, self.center = model, center
+    def __init__(self, model: Model, center: np.ndarray, precisions: np.ndarray) -> None:
+        self.model, self.center, self.precisions = model, center, precisions
         self.densities = Densities(model)
         self.parameters = linked_parameters(model)
         self._at = jax.jit(self._solve)
@@ -197,9 +214,9 @@ class _Seen:
         arrays = {name: jnp.asarray(value) for name, value in model.arrays.items()}
         points = (jnp.asarray(nodes.populations), jnp.asarray(frames.place(nodes.standard)))
         predictors, judged, found = map(np.asarray, self._at(points, arrays))
-        weights = _tempered(found - nodes.log_density[:, None], count_products(predictors.shape[1], DEGREE))
+        wanted = _NODES_PER_TERM * count_products(predictors.shape[1], DEGREE)
+        weights = _tempered(found - nodes.log_density[:, None], wanted)
         is_measured = np.stack([np.asarray(model.arrays[node.mask]) for node in model.graph.observes])
-        precisions = _precisions(model, self.center)
         is_log = np.array([word == "log" for _, word in self.parameters])
         fitted = [
             _fit_patient(
@@ -207,7 +224,7 @@ class _Seen:
                 judged[:, :, place],
                 weights[:, place],
                 is_measured[:, place],
-                precisions=precisions,
+                precisions=self.precisions,
                 is_log=is_log,
             )
             for place in range(predictors.shape[2])
@@ -222,18 +239,19 @@ def _precisions(model: Model, center: np.ndarray) -> np.ndarray:
     return np.array([float(precision_of(model, node.name, values)) for node in model.graph.observes])
 
 
-def _tempered(log_weights: np.ndarray, terms: int) -> np.ndarray:
-    """Weights ``[node, patient]`` of mean 1: of the posterior, flattened until enough nodes count."""
+def _tempered(log_weights: np.ndarray, wanted: float) -> np.ndarray:
+    """Weights ``[node, patient]`` of mean 1: of the posterior, flattened until so many nodes count in effect."""
     held = np.where(np.isfinite(log_weights), log_weights, -np.inf)
-    apart = held - held.max(axis=0)
+    top = held.max(axis=0)
+    apart = held - np.where(np.isfinite(top), top, 0.0)
     found = np.exp(_TEMPERS[-1] * apart)
     is_left = np.ones(found.shape[1], dtype=bool)
     for power in _TEMPERS:
         weights = np.exp(power * apart)
-        enough = weights.sum(axis=0) ** 2 / np.sum(weights**2, axis=0) >= _NODES_PER_TERM * terms
+        enough = weights.sum(axis=0) ** 2 >= wanted * np.sum(weights**2, axis=0)
         found = np.where(is_left & enough, weights, found)
         is_left &= ~enough
-    return found / found.mean(axis=0)
+    return found / np.maximum(found.mean(axis=0), 1e-300)
 
 
 def _fit_patient(
@@ -244,13 +262,20 @@ def _fit_patient(
     *,
     precisions: np.ndarray,
     is_log: np.ndarray,
-) -> _Fitted:
-    """Weighted least squares of one patient's predictions ``[node, outcome, time]`` on products of predictors."""
+) -> _Fitted | None:
+    """Weighted least squares of one patient's predictions ``[node, outcome, time]`` on products of predictors.
+
+    None where too few nodes bear a solution.
+    """
     is_used = (weights > 1e-4) & np.isfinite(judged).all(axis=(1, 2)) & np.isfinite(predictors).all(axis=1)
     predictors, judged, weights = predictors[is_used], judged[is_used], weights[is_used]
+    if weights.sum() ** 2 < 2 * count_products(predictors.shape[1], DEGREE) * np.sum(weights**2) or not len(
+        weights
+    ):
+        return None
     middle, _ = whitening(predictors, weights)
     spread = np.sqrt(weights @ (predictors - middle) ** 2 / weights.sum())
-    floors = np.where(is_log, np.exp(middle) * np.minimum(_FLOOR * spread, 1.0), 0.0)
+    floors = np.where(is_log, np.exp(np.where(is_log, middle, 0.0)) * np.minimum(_FLOOR * spread, 1.0), 0.0)
     entered = enter(predictors, floors, np)
     center, whiten = whitening(entered, weights)
     variables = bound(whiten @ (entered - center).T, REACH, axis=0, power=BEND, xp=np)
@@ -273,7 +298,7 @@ def _fit_patient(
 
 def _joined(model: Model, fitted: list[_Fitted]) -> Emulator:
     """All patients together, with as many components as the one who needs most."""
-    needed = max(1, max(int(np.sum(one.sizes > _LEFT_OUT)) for one in fitted))
+    needed = max(1, max(int(np.sum(one.left > _LEFT_OUT)) for one in fitted))
     last = [
         np.stack([getattr(one, word) for one in fitted], axis=-1) for word in ("floors", "center", "whiten")
     ]
@@ -298,26 +323,24 @@ def _outcomes(model: Model) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _spread(emulator: Emulator, model: Model, frames: Frames, nodes: _Nodes) -> float:
-    """SD, over about the posterior, of what the polynomials err by, summed over patients."""
-    few = nodes.first(_JUDGED)
+def _spread(emulator: Emulator, model: Model, frames: Frames, judges: _Nodes) -> float:
+    """SD, over about the posterior, of what the polynomials err by in all, patients taken as independent."""
 
     @jax.jit
-    def both(points: tuple[Array, Array], emulator: Emulator, numbers: Arrays) -> tuple[Array, Array]:
+    def both(points: tuple[Array, Array], emulator: Emulator, numbers: Arrays) -> tuple[Array, ...]:
         own = model.with_arrays(numbers)
 
-        def one(point: tuple[Array, Array]) -> tuple[Array, Array]:
+        def one(point: tuple[Array, Array]) -> tuple[Array, ...]:
             flat = join_blocks(own, *point)
-            solvers: tuple[dict[str, Solver], ...] = ({}, {"solver": emulator.solver})
-            exact, near = (score(own, flat, **words).patient_log_density for words in solvers)
-            return exact, near
+            solvers: tuple[Solver, ...] = (solve, emulator.solver)
+            return tuple(score(own, flat, solver=solver).patient_log_density for solver in solvers)
 
         return jax.lax.map(one, points)
 
-    points = (jnp.asarray(few.populations), jnp.asarray(frames.place(few.standard)))
+    points = (jnp.asarray(judges.populations), jnp.asarray(frames.place(judges.standard)))
     exact, near = map(np.asarray, both(points, emulator, model.numbers))
-    weights = _tempered(exact - few.log_density[:, None], 0)
+    weights = _tempered(exact - judges.log_density[:, None], _LEAST_JUDGES)
     errors = np.where(weights > 0, near - exact, 0.0)
-    errors = errors - np.sum(weights * errors, axis=0) / weights.sum(axis=0)
-    variances = np.sum(weights * errors**2, axis=0) / weights.sum(axis=0)
+    errors = errors - np.mean(weights * errors, axis=0)
+    variances = np.mean(weights * errors**2, axis=0)
     return math.sqrt(np.nan_to_num(variances, nan=np.inf, posinf=np.inf).sum())

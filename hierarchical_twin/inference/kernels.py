@@ -170,11 +170,13 @@ def population_kernel(density: Callable[[Array, Any], Array], adaptation: Adapta
 
 
 class DelayedState(NamedTuple):
-    """A chain between iterations: NUTS along the stand-in, the exact density less it, and the last chance."""
+    """A chain between iterations: NUTS along the stand-in, the exact density less it, the last chance, and the
+    steps of the longest trajectory since the draw before."""
 
     nuts: Any
     excess: Array
     chance: Array
+    longest: Array
 
 
 def delayed_kernel(
@@ -199,12 +201,14 @@ def delayed_kernel(
     """
 
     def init(key: Array, start: Any, numbers: Numbers) -> DelayedState:
-        return DelayedState(inner.init(key, start, numbers), jnp.zeros(()), jnp.ones(()))
+        nuts = inner.init(key, start, numbers)
+        return DelayedState(nuts, jnp.zeros(()), jnp.ones(()), jnp.zeros_like(nuts.num_steps))
 
     def step(state: DelayedState, numbers: Numbers) -> DelayedState:
         turns = jnp.where(state.nuts.i < adaptation.warmup, 1, transitions)
-        nuts, steps, is_diverging = jax.lax.fori_loop(
-            0, turns, lambda _, carry: _counted(inner, carry, numbers), (state.nuts, 0, False)
+        nothing = _Told(*(jnp.zeros_like(part) for part in _told(state.nuts)))
+        nuts, told = jax.lax.fori_loop(
+            0, turns, lambda _, carry: _counted(inner, carry, numbers), (state.nuts, nothing)
         )
         key, own = jax.random.split(nuts.rng_key)
         excess = jax.lax.cond(
@@ -220,12 +224,19 @@ def delayed_kernel(
             name: jax.tree.map(partial(jnp.where, is_taken), getattr(nuts, name), getattr(state.nuts, name))
             for name in ("z", "z_grad", "potential_energy")
         }
-        nuts = nuts._replace(rng_key=key, num_steps=steps, diverging=is_diverging, **kept)
-        return DelayedState(nuts, jnp.where(is_taken, excess, state.excess), chance)
+        nuts = nuts._replace(
+            rng_key=key,
+            num_steps=told.steps,
+            accept_prob=told.acceptance / turns,
+            diverging=told.is_diverging,
+            **kept,
+        )
+        return DelayedState(nuts, jnp.where(is_taken, excess, state.excess), chance, told.longest)
 
     def statistics(state: DelayedState) -> dict[str, Array]:
         found = inner.statistics(state.nuts)
-        return found | {"lp": found["lp"] + state.excess, "exact_acceptance": state.chance}
+        own = {"exact_acceptance": state.chance, "longest": state.longest}
+        return found | {"lp": found["lp"] + state.excess} | own
 
     return Kernel(
         init=init,
@@ -235,11 +246,27 @@ def delayed_kernel(
     )
 
 
-def _counted(inner: Kernel, carry: tuple[Any, Array, Array], numbers: Numbers) -> tuple[Any, Array, Array]:
-    """One more transition: the state, all steps so far, whether any diverged."""
-    nuts, steps, is_diverging = carry
+class _Told(NamedTuple):
+    """Of some transitions: steps in all, of the longest, acceptance summed, whether any diverged."""
+
+    steps: Array
+    longest: Array
+    acceptance: Array
+    is_diverging: Array
+
+
+def _told(nuts: Any) -> _Told:
+    return _Told(nuts.num_steps, nuts.num_steps, nuts.accept_prob, nuts.diverging)
+
+
+def _counted(inner: Kernel, carry: tuple[Any, _Told], numbers: Numbers) -> tuple[Any, _Told]:
+    """One more transition, and what is told of all so far."""
+    nuts, told = carry
     nuts = inner.step(nuts, numbers)
-    return nuts, steps + nuts.num_steps, is_diverging | nuts.diverging
+    last = _told(nuts)
+    longest = jnp.maximum(told.longest, last.longest)
+    is_diverging = told.is_diverging | last.is_diverging
+    return nuts, _Told(told.steps + last.steps, longest, told.acceptance + last.acceptance, is_diverging)
 
 
 class BlockedState(NamedTuple):

@@ -35,7 +35,7 @@ from hierarchical_twin.inference.target import Target, make_target
 
 _TRANSITIONS = 2
 """Of NUTS along polynomials between two draws: they cost a fraction of what the time was estimated by."""
-_EMULATED = (
+_NOTE = (
     "chains follow polynomials of each patient's mechanism, which cost less; where they end, the mechanism "
     "itself accepts or refuses"
 )
@@ -125,13 +125,13 @@ def prepare_run(
 
     if settings.method == "blocked":
         return Run(blocked_kernel(target, adaptation), starts, numbers, finish_whole)
-    if emulator is None or not target.is_plain:
+    if emulator is None:
         return Run(joint_kernel(target, adaptation), starts, numbers, finish_whole)
     kernel, starts, numbers = _emulated_kernel(target, emulator, starts, numbers, adaptation)
-    return Run(kernel, starts, numbers, finish_whole, _EMULATED)
+    return Run(kernel, starts, numbers, finish_whole, _NOTE)
 
 
-class _Emulated(NamedTuple):
+class _Followed(NamedTuple):
     """The arrays of a model, and of what stands in for its mechanism."""
 
     model: Any
@@ -143,14 +143,14 @@ def _emulated_kernel(
 ) -> tuple[Kernel, Starts, Numbers]:
     """NUTS along the polynomials, its ends accepted by the target; the starts with slopes as NUTS will see them."""
 
-    def density(flat: Any, numbers: _Emulated) -> Any:
+    def density(flat: Any, numbers: _Followed) -> Any:
         return numbers.emulator.log_density(target.model.with_arrays(numbers.model), flat)
 
     def exact(flat: Any, numbers: Numbers) -> Any:
         return target.density(flat, numbers.model.model)
 
     near = replace(target, density=density)
-    numbers = Numbers(numbers.geometry, _Emulated(target.numbers, emulator))
+    numbers = Numbers(numbers.geometry, _Followed(target.numbers, emulator))
     kernel = delayed_kernel(joint_kernel(near, adaptation), exact, adaptation, transitions=_TRANSITIONS)
     return kernel, starts_along(near, starts, numbers), numbers
 

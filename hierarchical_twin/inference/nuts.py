@@ -239,7 +239,8 @@ class _Running:
         elapsed = time.perf_counter() - begin
         taken = {name: np.asarray(value)[:size] for name, value in statistics.items()}
         # Completed doublings: a tree that turned inside its last doubling was not cut off by the limit.
-        taken["tree_depth"] = np.floor(np.log2(taken["n_steps"] + 1)).astype(int)
+        longest = taken.pop("longest", taken["n_steps"])
+        taken["tree_depth"] = np.floor(np.log2(longest + 1)).astype(int)
         divergences = 0 if is_warmup else int(taken["diverging"].sum())
         gradients = int(taken["n_steps"].sum())
         self.progress.add(taken["n_steps"].size, divergences, gradients)

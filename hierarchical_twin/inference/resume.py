@@ -1,7 +1,7 @@
-"""What a run writes into its checkpoint besides its chains: what it was asked, and its pilot.
+"""What a run writes into its checkpoint besides its chains: what it was asked, its pilot, its polynomials.
 
-A pilot's optimiser need not end at the same bits twice, and every draw depends on where it ended:
-so a run that goes on reads the pilot, and never fits it again.
+A pilot's optimiser need not end at the same bits twice, nor least squares on other cores, and every draw
+depends on where they ended: so a run that goes on reads both, and never fits them again.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from hierarchical_twin.graph.information import Information
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.curvature import blank_information
 from hierarchical_twin.inference.device import Place
+from hierarchical_twin.inference.emulator_fit import Emulated, emulated_arrays, emulated_from
 from hierarchical_twin.inference.keeper import Keeper
 from hierarchical_twin.inference.pilot import Pilot, informed, repeated_gradient
 from hierarchical_twin.inference.provenance import package_version, spec_hash
 from hierarchical_twin.inference.settings import Settings
 
 _PACKAGES = ("hierarchical_twin", "jax", "jaxlib", "numpyro", "numpy")
-_PILOT = "pilot"
+_PILOT, _EMULATED = "pilot", "polynomials"
 
 
 def describe_run(model: Model, settings: Settings, place: Place, start: str = "none") -> dict[str, Any]:
@@ -91,6 +92,26 @@ def kept_pilot(keep: Keeper, model: Model, find: Callable[[Model], Pilot]) -> Pi
     if not is_whole:
         raise keep.damaged(_PILOT, "the pilot of another model")
     return pilot_from(arrays, model)
+
+
+def kept_emulated(keep: Keeper, model: Model, fit: Callable[[], Emulated | None]) -> Emulated | None:
+    """What chains of the run that is kept follow; fitted, and kept from now on, where there is none.
+
+    Raises
+    ------
+    SamplingError
+        What was saved is damaged.
+    """
+    arrays = keep.find(_EMULATED)
+    if arrays is None:
+        found = fit()
+        if found is not None:
+            keep.save(_EMULATED, emulated_arrays(found))
+        return found
+    try:
+        return emulated_from(arrays, model)
+    except (KeyError, ValueError) as error:
+        raise keep.damaged(_EMULATED, "polynomials of another model") from error
 
 
 def pilot_arrays(pilot: Pilot) -> dict[str, np.ndarray]:

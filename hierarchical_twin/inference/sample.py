@@ -28,10 +28,11 @@ from hierarchical_twin.inference.device import (
     preparing_place,
 )
 from hierarchical_twin.inference.draws import unfold_draws
-from hierarchical_twin.inference.emulator_fit import Emulated, fit_emulator
+from hierarchical_twin.inference.emulator import Emulator
+from hierarchical_twin.inference.emulator_fit import fit_emulator
 from hierarchical_twin.inference.estimate import announcement
 from hierarchical_twin.inference.fit import Fit
-from hierarchical_twin.inference.frames import can_follow, moment_frames
+from hierarchical_twin.inference.frames import has_moment_frames, moment_frames
 from hierarchical_twin.inference.geometry import is_near_frames
 from hierarchical_twin.inference.interrupt import remembered_interrupts
 from hierarchical_twin.inference.keeper import Keeper
@@ -51,7 +52,7 @@ from hierarchical_twin.inference.pilot import (
     without_failing,
 )
 from hierarchical_twin.inference.provenance import provenance, timings
-from hierarchical_twin.inference.resume import describe_run, kept_pilot
+from hierarchical_twin.inference.resume import describe_run, kept_emulated, kept_pilot
 from hierarchical_twin.inference.settings import WARMUP_AGAIN, Schedule, Settings, check_settings, settle
 from hierarchical_twin.inference.summarise import check_patients, summarise_draws
 from hierarchical_twin.inference.trial import gradient_trial
@@ -85,8 +86,9 @@ def sample(
     model : Model
         From `build`.
     backend : {"numpyro", "pymc"}
-        Whose log density NUTS takes. ``marginal``, the patients' moves of ``blocked``, and cohorts cut
-        into buckets by length use the oracle's. The posterior is the same.
+        Whose log density NUTS takes. ``marginal``, the patients' moves of ``blocked``, cohorts cut into
+        buckets by length, and polynomials in place of a costly mechanism use the oracle's. The posterior
+        is the same.
     method : {"auto", "joint", "blocked", "marginal"}
         ``joint``: one trajectory for the population and all effects. ``blocked``: NUTS for the
         population, Metropolis moves for each patient. ``marginal``: NUTS with the effects integrated
@@ -169,7 +171,6 @@ def sample(
             _check_start(pilot)
             own = sampled_model(model, pilot)
         plan = cache(lambda: make_plan(own, pilot.center, pilot.root))
-        near = None
         with clock.stage("plan"), float64_on(preparing_place(place)):
             settings = settle(
                 settings,
@@ -178,15 +179,16 @@ def sample(
                 is_integrable=lambda: plan().meets_tolerance,
             )
             schedule = settings.schedule
-            if settings.method == "joint":
-                near = fit_emulator(pilot.model, pilot.center, pilot.root, preparing_place(place))
-                pilot = _mended(pilot, near)
-                own = sampled_model(model, pilot)
         memory, available = memory_needed(own, settings, patients, place.workers), available_bytes()
         check_memory(memory, settings, patients, available)
+        emulator = None
+        if settings.method == "joint":
+            with clock.stage("plan"), float64_on(preparing_place(place)):
+                emulator, pilot = _followed(keep, pilot, preparing_place(place))
+                own = sampled_model(model, pilot)
         tell(announcement(pilot, own, settings, place, memory, available))
         with clock.stage("plan"), float64_on(preparing_place(place)):
-            run = prepare_run(flat_log_density, pilot, own, settings, old, plan, near and near.emulator)
+            run = prepare_run(flat_log_density, pilot, own, settings, old, plan, emulator)
         if run.note:
             tell(run.note)
         place = _tried_place(place, device, settings, pilot, own, tell)
@@ -210,11 +212,19 @@ def sample(
     return Fit(label_draws(own, record, attributes))
 
 
-def _mended(pilot: Pilot, near: Emulated | None) -> Pilot:
-    """The pilot with frames that hold: one trajectory for all must not stick where one patient's frame fails."""
-    if near is None or not can_follow(pilot.model):
-        return without_failing(pilot)
-    return reframed(pilot, moment_frames(pilot.model, pilot.center, near.frames.mean, near.frames.root))
+def _followed(keep: Keeper, pilot: Pilot, place: Place) -> tuple[Emulator | None, Pilot]:
+    """What joint chains follow in place of the mechanism, if anything, and the pilot with frames that hold.
+
+    One trajectory for all must not stick where one patient's frame fails.
+    """
+    near = kept_emulated(
+        keep, pilot.model, lambda: fit_emulator(pilot.model, pilot.center, pilot.root, place)
+    )
+    if near is None:
+        return None, without_failing(pilot)
+    if not has_moment_frames(pilot.model):
+        return near.emulator, without_failing(pilot)
+    return near.emulator, reframed(pilot, moment_frames(pilot.model, pilot.center, near.frames))
 
 
 def _record(

@@ -50,11 +50,6 @@ class Target:
     numbers: Any
     order: np.ndarray
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is the caller's model, not cut into buckets."""
-        return not isinstance(self.numbers, list)
-
     def restore(self, positions: np.ndarray) -> np.ndarray:
         """Draws ``[chain, draw, size]`` of this model as draws of the caller's, patients in their own order."""
         if np.array_equal(self.order, np.arange(len(self.order))):
@@ -77,8 +72,7 @@ def make_target(model: Model, backend_density: Callable[[Model], Callable[..., A
     backend_density : callable
         A backend's `flat_log_density`.
     """
-    lengths = record_lengths(model)
-    ends = find_buckets(np.sort(lengths))
+    lengths, ends = record_lengths(model), bucket_ends(model)
     if len(ends) > 1:
         return _bucketed(model, np.argsort(lengths, kind="stable"), ends)
 
@@ -93,6 +87,11 @@ def record_lengths(model: Model) -> np.ndarray:
     """Records of each patient up to their last measurement ``[patient]``."""
     measured = np.any([model.cohort.arrays[node.mask] for node in model.graph.observes], axis=0)
     return measured.shape[1] - np.argmax(measured[:, ::-1], axis=1)
+
+
+def bucket_ends(model: Model) -> list[int]:
+    """Where each bucket of the patients sorted by length ends; one bucket is the model as it is."""
+    return find_buckets(np.sort(record_lengths(model)))
 
 
 def find_buckets(lengths: np.ndarray) -> list[int]:

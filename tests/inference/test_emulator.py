@@ -17,7 +17,7 @@ from hierarchical_twin.inference import emulator_fit as emulating
 from hierarchical_twin.inference import sample as sampling
 from hierarchical_twin.inference.device import choose_place
 from hierarchical_twin.inference.emulator_fit import fit_emulator
-from hierarchical_twin.inference.frames import moment_frames
+from hierarchical_twin.inference.frames import _likelihood_from, moment_frames
 from hierarchical_twin.inference.marginal.rules import find_frames
 from hierarchical_twin.inference.patients import Densities
 from hierarchical_twin.inference.pilot import find_pilot
@@ -112,7 +112,7 @@ def test_moment_frames_of_a_gaussian_likelihood_are_the_pilots(double_precision)
     """Straight lines with normal errors: the effects' own moments say what the curvature said."""
     pilot = find_pilot(sleep_model())
     frames = find_frames(Densities(pilot.model), pilot.center, count_effects(pilot.model))
-    found = moment_frames(pilot.model, pilot.center, frames.mean, frames.root)
+    found = moment_frames(pilot.model, pilot.center, frames)
     known = pilot.model.information
     for name in known.curvature:
         np.testing.assert_allclose(found.curvature[name], known.curvature[name], rtol=1e-3)
@@ -128,6 +128,44 @@ def test_a_run_says_so_and_repeats_itself(model):
     assert "exact_acceptance" in one.tree["sample_stats"]
     for name in ("S_I_typical", "eta"):
         assert np.array_equal(one.tree["posterior"][name], two.tree["posterior"][name])
+
+
+def test_directions_of_which_little_is_told_are_left_out(double_precision):
+    """A posterior that is the population's but for its place tells nothing: no curvature, and no slope."""
+    eta = np.array([[0.3, -0.2], [0.4, 0.1]])
+    unspread = np.diag([2.0, 5.0])
+    told = np.stack([np.linalg.inv(unspread)] * 2)
+    told[1, 1, 1] *= 0.5
+    curvature, slope = _likelihood_from(eta, told, unspread)
+    assert not curvature[0].any() and not slope[0].any()
+    np.testing.assert_allclose(curvature[1], np.diag([0.0, 3 * 25.0]), atol=1e-9)
+    np.testing.assert_allclose(slope[1], [0.0, 4 * 25.0 * 0.1], atol=1e-9)
+
+
+def test_a_checkpoint_gives_the_same_polynomials(pilot, emulated):
+    arrays = emulating.emulated_arrays(emulated)
+    again = emulating.emulated_from(arrays, pilot.model)
+    assert again.emulator.parameters == emulated.emulator.parameters
+    assert np.array_equal(again.emulator.basis, emulated.emulator.basis)
+    with pytest.raises(ValueError, match="another model"):
+        emulating.emulated_from({**arrays, "center": arrays["center"][:, :3]}, pilot.model)
+
+
+def test_a_resumed_run_gives_the_same_draws(model, tmp_path, monkeypatch):
+    """Polynomials are read, not fitted again, and the draws are those of a run in one go."""
+    words = {"draws": 30, "warmup": 20, "chains": 2, "seed": 3, "progress": False}
+    whole = ht.sample(model, **words)
+
+    def stopped(*rest, **others):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sampling, "run_chains", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            ht.sample(model, checkpoint=tmp_path / "kept", **words)
+    monkeypatch.setattr(sampling, "fit_emulator", stopped)
+    resumed = ht.sample(model, checkpoint=tmp_path / "kept", resume=True, **words)
+    assert np.array_equal(resumed.tree["posterior"]["eta"], whole.tree["posterior"]["eta"])
 
 
 @pytest.mark.slow
