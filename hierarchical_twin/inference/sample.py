@@ -181,10 +181,12 @@ def sample(
             schedule = settings.schedule
         memory, available = memory_needed(own, settings, patients, place.workers), available_bytes()
         check_memory(memory, settings, patients, available)
-        emulator = None
+        firm, emulator = pilot, None
         if settings.method == "joint":
             with clock.stage("plan"), float64_on(preparing_place(place)):
-                emulator, pilot = _followed(keep, pilot, preparing_place(place))
+                # One trajectory for all must not stick where one patient's frame fails.
+                firm = without_failing(pilot)
+                emulator, pilot = _followed(keep, pilot, firm, preparing_place(place))
                 own = sampled_model(model, pilot)
         tell(announcement(pilot, own, settings, place, memory, available))
         with clock.stage("plan"), float64_on(preparing_place(place)):
@@ -202,7 +204,7 @@ def sample(
         _check_drawn(drawn, schedule, keep, tell)
         with clock.stage("unfold"):
             finished = run.finish(drawn.positions, place)
-            record = _record(pilot, own, finished, drawn.stats, clock, place, patients=patients, seed=seed)
+            record = _record(firm, own, finished, drawn.stats, clock, place, patients=patients, seed=seed)
     attributes = {
         **provenance(own, settings, place),
         "patients": patients,
@@ -212,18 +214,13 @@ def sample(
     return Fit(label_draws(own, record, attributes))
 
 
-def _followed(keep: Keeper, pilot: Pilot, place: Place) -> tuple[Emulator | None, Pilot]:
-    """What joint chains follow in place of the mechanism, if anything, and the pilot with frames that hold.
-
-    One trajectory for all must not stick where one patient's frame fails.
-    """
+def _followed(keep: Keeper, pilot: Pilot, firm: Pilot, place: Place) -> tuple[Emulator | None, Pilot]:
+    """What joint chains follow in place of the mechanism, and the pilot in frames made with it; or none, and `firm`."""
     near = kept_emulated(
         keep, pilot.model, lambda: fit_emulator(pilot.model, pilot.center, pilot.root, place)
     )
-    if near is None:
-        return None, without_failing(pilot)
-    if not has_moment_frames(pilot.model):
-        return near.emulator, without_failing(pilot)
+    if near is None or not has_moment_frames(pilot.model):
+        return near and near.emulator, firm
     return near.emulator, reframed(pilot, moment_frames(pilot.model, pilot.center, near.frames))
 
 
