@@ -59,14 +59,7 @@ _BATCH_BYTES, _COPIES = 6e7, 4
 """Of the predictions of a batch of patients at all nodes, and how many such arrays are held at once."""
 
 
-class Emulated(NamedTuple):
-    """The polynomials, and where the effects lie, in the coordinates of the model they were fitted to."""
-
-    emulator: Emulator
-    frames: Frames
-
-
-def fit_emulator(model: Model, center: np.ndarray, root: np.ndarray, place: Place) -> Emulated | None:
+def fit_emulator(model: Model, center: np.ndarray, root: np.ndarray, place: Place) -> Emulator | None:
     """Solve the mechanism where each patient's parameters may lie, and fit.
 
     Parameters
@@ -80,7 +73,7 @@ def fit_emulator(model: Model, center: np.ndarray, root: np.ndarray, place: Plac
 
     Returns
     -------
-    Emulated or None
+    Emulator or None
         None where the mechanism costs little, or polynomials are of no use.
     """
     if not _can_emulate(model):
@@ -104,21 +97,20 @@ def fit_emulator(model: Model, center: np.ndarray, root: np.ndarray, place: Plac
     )
     found = _joined(model, fitted)
     judges = _Nodes.drawn(generator, center, root, effects, count=_JUDGES)
-    return Emulated(found, frames) if _spread(found, model, frames, judges) <= _MOST_SPREAD else None
+    return found if _spread(found, model, frames, judges) <= _MOST_SPREAD else None
 
 
-def emulated_arrays(emulated: Emulated) -> dict[str, np.ndarray]:
+def emulator_arrays(emulator: Emulator) -> dict[str, np.ndarray]:
     """What a checkpoint keeps of it."""
-    arrays = {word: np.asarray(getattr(emulated.emulator, word)) for word in _ARRAYS}
-    return arrays | {"frame_mean": emulated.frames.mean, "frame_root": emulated.frames.root}
+    return {word: np.asarray(getattr(emulator, word)) for word in _ARRAYS}
 
 
-def emulated_from(arrays: Mapping[str, np.ndarray], model: Model) -> Emulated:
-    """Inverse of `emulated_arrays`, on the same model; `KeyError` or `ValueError` if they are of another."""
+def emulator_from(arrays: Mapping[str, np.ndarray], model: Model) -> Emulator:
+    """Inverse of `emulator_arrays`, on the same model; `KeyError` or `ValueError` if they are of another."""
     emulator = Emulator(linked_parameters(model), _outcomes(model), *(arrays[word] for word in _ARRAYS))
     if np.shape(emulator.center) != (len(emulator.parameters), model.size(PATIENT)):
         raise ValueError("arrays of another model")
-    return Emulated(emulator, Frames(arrays["frame_mean"], arrays["frame_root"]))
+    return emulator
 
 
 def fitting_bytes(model: Model, workers: int) -> float:

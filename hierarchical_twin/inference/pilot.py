@@ -123,11 +123,7 @@ def without_failing(pilot: Pilot) -> Pilot:
     """The same pilot with the patients non-centred whose frames do not hold."""
     if not pilot.failing.any():
         return pilot
-    return reframed(pilot, without_frames(pilot.model.information, pilot.failing))
-
-
-def reframed(pilot: Pilot, known: Information) -> Pilot:
-    """The same pilot in other frames."""
+    known = without_frames(pilot.model.information, pilot.failing)
     model = informed(pilot.model, known)
     convert = jax.jit(lambda flat: convert_point(pilot.model, model, flat))
     return replace(pilot, model=model, position=np.asarray(convert(jnp.asarray(pilot.position))))

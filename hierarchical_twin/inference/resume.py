@@ -16,14 +16,15 @@ from hierarchical_twin.graph.information import Information
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.curvature import blank_information
 from hierarchical_twin.inference.device import Place
-from hierarchical_twin.inference.emulator_fit import Emulated, emulated_arrays, emulated_from
+from hierarchical_twin.inference.emulator import Emulator
+from hierarchical_twin.inference.emulator_fit import emulator_arrays, emulator_from
 from hierarchical_twin.inference.keeper import Keeper
 from hierarchical_twin.inference.pilot import Pilot, informed, repeated_gradient
 from hierarchical_twin.inference.provenance import package_version, spec_hash
 from hierarchical_twin.inference.settings import Settings
 
 _PACKAGES = ("hierarchical_twin", "jax", "jaxlib", "numpyro", "numpy")
-_PILOT, _EMULATED = "pilot", "polynomials"
+_PILOT, _POLYNOMIALS = "pilot", "polynomials"
 
 
 def describe_run(model: Model, settings: Settings, place: Place, start: str = "none") -> dict[str, Any]:
@@ -94,7 +95,7 @@ def kept_pilot(keep: Keeper, model: Model, find: Callable[[Model], Pilot]) -> Pi
     return pilot_from(arrays, model)
 
 
-def kept_emulated(keep: Keeper, model: Model, fit: Callable[[], Emulated | None]) -> Emulated | None:
+def kept_emulator(keep: Keeper, model: Model, fit: Callable[[], Emulator | None]) -> Emulator | None:
     """What chains of the run that is kept follow; fitted, and kept from now on, where there is none.
 
     Raises
@@ -102,16 +103,16 @@ def kept_emulated(keep: Keeper, model: Model, fit: Callable[[], Emulated | None]
     SamplingError
         What was saved is damaged.
     """
-    arrays = keep.find(_EMULATED)
+    arrays = keep.find(_POLYNOMIALS)
     if arrays is None:
         found = fit()
         if found is not None:
-            keep.save(_EMULATED, emulated_arrays(found))
+            keep.save(_POLYNOMIALS, emulator_arrays(found))
         return found
     try:
-        return emulated_from(arrays, model)
+        return emulator_from(arrays, model)
     except (KeyError, ValueError) as error:
-        raise keep.damaged(_EMULATED, "polynomials of another model") from error
+        raise keep.damaged(_POLYNOMIALS, "polynomials of another model") from error
 
 
 def pilot_arrays(pilot: Pilot) -> dict[str, np.ndarray]:

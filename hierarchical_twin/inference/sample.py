@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,9 @@ from hierarchical_twin.inference.device import (
     preparing_place,
 )
 from hierarchical_twin.inference.draws import unfold_draws
-from hierarchical_twin.inference.emulator import Emulator
 from hierarchical_twin.inference.emulator_fit import fit_emulator
 from hierarchical_twin.inference.estimate import announcement
 from hierarchical_twin.inference.fit import Fit
-from hierarchical_twin.inference.frames import has_moment_frames, moment_frames
 from hierarchical_twin.inference.geometry import is_near_frames
 from hierarchical_twin.inference.interrupt import remembered_interrupts
 from hierarchical_twin.inference.keeper import Keeper
@@ -47,12 +45,11 @@ from hierarchical_twin.inference.pilot import (
     Pilot,
     draw_starts,
     find_pilot,
-    reframed,
     sampled_model,
     without_failing,
 )
 from hierarchical_twin.inference.provenance import provenance, timings
-from hierarchical_twin.inference.resume import describe_run, kept_emulated, kept_pilot
+from hierarchical_twin.inference.resume import describe_run, kept_emulator, kept_pilot
 from hierarchical_twin.inference.settings import WARMUP_AGAIN, Schedule, Settings, check_settings, settle
 from hierarchical_twin.inference.summarise import check_patients, summarise_draws
 from hierarchical_twin.inference.trial import gradient_trial
@@ -181,12 +178,13 @@ def sample(
             schedule = settings.schedule
         memory, available = memory_needed(own, settings, patients, place.workers), available_bytes()
         check_memory(memory, settings, patients, available)
-        firm, emulator = pilot, None
+        emulator = None
         if settings.method == "joint":
             with clock.stage("plan"), float64_on(preparing_place(place)):
+                fit = partial(fit_emulator, pilot.model, pilot.center, pilot.root, preparing_place(place))
+                emulator = kept_emulator(keep, pilot.model, fit)
                 # One trajectory for all must not stick where one patient's frame fails.
-                firm = without_failing(pilot)
-                emulator, pilot = _followed(keep, pilot, firm, preparing_place(place))
+                pilot = without_failing(pilot)
                 own = sampled_model(model, pilot)
         tell(announcement(pilot, own, settings, place, memory, available))
         with clock.stage("plan"), float64_on(preparing_place(place)):
@@ -204,7 +202,7 @@ def sample(
         _check_drawn(drawn, schedule, keep, tell)
         with clock.stage("unfold"):
             finished = run.finish(drawn.positions, place)
-            record = _record(firm, own, finished, drawn.stats, clock, place, patients=patients, seed=seed)
+            record = _record(pilot, own, finished, drawn.stats, clock, place, patients=patients, seed=seed)
     attributes = {
         **provenance(own, settings, place),
         "patients": patients,
@@ -212,16 +210,6 @@ def sample(
         "timings": json.dumps(timings(clock, drawn.seconds)),
     }
     return Fit(label_draws(own, record, attributes))
-
-
-def _followed(keep: Keeper, pilot: Pilot, firm: Pilot, place: Place) -> tuple[Emulator | None, Pilot]:
-    """What joint chains follow in place of the mechanism, and the pilot in frames made with it; or none, and `firm`."""
-    near = kept_emulated(
-        keep, pilot.model, lambda: fit_emulator(pilot.model, pilot.center, pilot.root, place)
-    )
-    if near is None or not has_moment_frames(pilot.model):
-        return near and near.emulator, firm
-    return near.emulator, reframed(pilot, moment_frames(pilot.model, pilot.center, near.frames))
 
 
 def _record(
