@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,15 @@ _FALL = 0.25
 """How the density falls from there."""
 
 
+class Fitted(NamedTuple):
+    """The nodes of an outcome's prediction, and of its logarithm where there is one; whether the logarithm is
+    what was fitted."""
+
+    predicted: str
+    log_predicted: str | None
+    is_log: bool
+
+
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["floors", "center", "whiten", "coefficients", "level", "basis"],
@@ -45,20 +54,20 @@ class Emulator:
     ----------
     parameters : tuple of (str, str)
         Node of each parameter, and its link.
-    outcomes : tuple of (str, str)
-        Node of each prediction, and of its logarithm; where there is no second, an empty string, and where
-        a prediction is fitted as it is, ``"="``.
+    outcomes : tuple of Fitted
+        What each of the rows of `level` is.
     floors : Array, shape [parameter, patient]
         Of log-linked parameters, as `polynomials.enter` takes them.
     center : Array, shape [parameter, patient]
     whiten : Array, shape [parameter, parameter, patient]
+        Lower triangular: to the polynomials' variables.
     coefficients : Array, shape [patient, component, term]
     level : Array, shape [outcome, patient, time]
     basis : Array, shape [outcome, patient, time, component]
     """
 
     parameters: tuple[tuple[str, str], ...]
-    outcomes: tuple[tuple[str, str], ...]
+    outcomes: tuple[Fitted, ...]
     floors: Array
     center: Array
     whiten: Array
@@ -74,14 +83,14 @@ class Emulator:
         weights = jax.lax.dot_general(self.coefficients, terms, (((2,), (1,)), ((0,), (0,))))
         judged = jnp.asarray(self.level) + jnp.einsum("optc,pc->opt", self.basis, weights)
         found: Values = {}
-        for (name, logarithm), row in zip(self.outcomes, judged, strict=True):
-            found[name] = row if logarithm == "=" else jnp.exp(row)
-            if logarithm not in ("", "="):
-                found[logarithm] = row
+        for outcome, row in zip(self.outcomes, judged, strict=True):
+            found[outcome.predicted] = jnp.exp(row) if outcome.is_log else row
+            if outcome.log_predicted is not None:
+                found[outcome.log_predicted] = row
         return found
 
     def wall(self, values: Values) -> Array:
-        """What the log density falls by where some patient lies beyond reach: 0 elsewhere."""
+        """What the log density falls by where some patient lies beyond reach: about 0 elsewhere."""
         variables = self._variables(values)
         return _FALL * (jnp.sum(variables**2) - jnp.sum(self._inside(variables) ** 2))
 

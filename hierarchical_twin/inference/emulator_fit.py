@@ -26,7 +26,7 @@ from hierarchical_twin.inference.curvature import (
     predictors_of,
 )
 from hierarchical_twin.inference.device import Place, map_ahead
-from hierarchical_twin.inference.emulator import BEND, DEGREE, REACH, Emulator
+from hierarchical_twin.inference.emulator import BEND, DEGREE, REACH, Emulator, Fitted
 from hierarchical_twin.inference.marginal.rules import Frames, find_frames
 from hierarchical_twin.inference.patients import Densities, take_patients
 from hierarchical_twin.inference.polynomials import bound, count_products, enter, products, whitening
@@ -46,6 +46,8 @@ _POPULATION_WIDTH, _EFFECTS_WIDTH, _FREEDOM = 1.6, 1.8, 8.0
 """How much wider than the pilot's posterior, and than a patient's frame, nodes are spread."""
 _TEMPERS, _NODES_PER_TERM = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05), 40.0
 """Powers of the posterior by which nodes are weighted: the highest that leaves so many effective ones."""
+_LEAST_PER_TERM = 2.0
+"""Effective nodes for each term without which nothing is fitted."""
 _FLOOR = 1.5
 """A log parameter's floor, as a share of its typical value: so many SDs of the logarithm, at most 1."""
 _ARRAYS = ("floors", "center", "whiten", "coefficients", "level", "basis")
@@ -159,7 +161,7 @@ class _Nodes(NamedTuple):
         return cls(center + steps @ root.T, _EFFECTS_WIDTH * drawn, log_density)
 
 
-class _Fitted(NamedTuple):
+class _Curves(NamedTuple):
     """One patient's polynomials: arrays as in `Emulator`, components by falling size, and what all from each
     one on make up, in SDs of a measurement."""
 
@@ -175,7 +177,7 @@ class _Fitted(NamedTuple):
 class _Part(NamedTuple):
     """A batch of patients, fitted, and the mean and root of their frames."""
 
-    patients: list[_Fitted | None]
+    patients: list[_Curves | None]
     frames: tuple[np.ndarray, np.ndarray]
 
 
@@ -254,16 +256,15 @@ def _fit_patient(
     *,
     precisions: np.ndarray,
     is_log: np.ndarray,
-) -> _Fitted | None:
+) -> _Curves | None:
     """Weighted least squares of one patient's predictions ``[node, outcome, time]`` on products of predictors.
 
     None where too few nodes bear a solution.
     """
     is_used = (weights > 1e-4) & np.isfinite(judged).all(axis=(1, 2)) & np.isfinite(predictors).all(axis=1)
     predictors, judged, weights = predictors[is_used], judged[is_used], weights[is_used]
-    if weights.sum() ** 2 < 2 * count_products(predictors.shape[1], DEGREE) * np.sum(weights**2) or not len(
-        weights
-    ):
+    needed = _LEAST_PER_TERM * count_products(predictors.shape[1], DEGREE)
+    if not len(weights) or weights.sum() ** 2 < needed * np.sum(weights**2):
         return None
     middle, _ = whitening(predictors, weights)
     spread = np.sqrt(weights @ (predictors - middle) ** 2 / weights.sum())
@@ -285,10 +286,10 @@ def _fit_patient(
     level, basis = np.ones(is_measured.shape), np.zeros((*is_measured.shape, kept))
     level[is_measured], basis[is_measured] = found[0] / scales, (rows[:kept] / scales).T
     left = np.sqrt(np.cumsum(sizes[::-1] ** 2)[::-1])
-    return _Fitted(floors, center, whiten, rows[:kept] @ found[1:].T, level, basis, left[:kept])
+    return _Curves(floors, center, whiten, rows[:kept] @ found[1:].T, level, basis, left[:kept])
 
 
-def _joined(model: Model, fitted: list[_Fitted]) -> Emulator:
+def _joined(model: Model, fitted: list[_Curves]) -> Emulator:
     """All patients together, with as many components as the one who needs most."""
     needed = max(1, max(int(np.sum(one.left > _LEFT_OUT)) for one in fitted))
     last = [
@@ -307,10 +308,12 @@ def _padded(values: np.ndarray, size: int, *, axis: int) -> np.ndarray:
     return np.pad(values, widths)
 
 
-def _outcomes(model: Model) -> tuple[tuple[str, str], ...]:
-    """Nodes of each prediction and its logarithm, as `Emulator.outcomes`."""
+def _outcomes(model: Model) -> tuple[Fitted, ...]:
+    """What is fitted of each outcome: what `judged_prediction` gives."""
     return tuple(
-        (node.predicted, "=" if node.error != "lognormal" else node.log_predicted or "")
+        Fitted(
+            node.predicted, node.log_predicted, node.error == "lognormal" or node.log_predicted is not None
+        )
         for node in model.graph.observes
     )
 

@@ -11,26 +11,40 @@ import pandas as pd
 import pytest
 
 import hierarchical_twin as ht
+from hierarchical_twin.backends.numpyro import flat_log_density
 from hierarchical_twin.graph.blocks import count_effects, join_blocks, mark_population
 from hierarchical_twin.graph.evaluate import log_density
 from hierarchical_twin.inference import emulator_fit as emulating
 from hierarchical_twin.inference import sample as sampling
+from hierarchical_twin.inference.checkpoint import open_checkpoint
 from hierarchical_twin.inference.device import choose_place
 from hierarchical_twin.inference.emulator_fit import fit_emulator
 from hierarchical_twin.inference.marginal.rules import find_frames
+from hierarchical_twin.inference.memory import memory_needed
+from hierarchical_twin.inference.methods import prepare_run
 from hierarchical_twin.inference.patients import Densities
 from hierarchical_twin.inference.pilot import find_pilot
+from hierarchical_twin.inference.settings import TARGET_ACCEPT, Schedule, Settings, settle
 from inference.models import CASES, sleep_model
 
 PLACE = choose_place("cpu", 2, 2)
 
 
+def minimal_model(people: int, *changes: tuple[str, str]) -> ht.Model:
+    """The minimal model on the first people of its cohort, with words of the spec changed."""
+    frame = pd.read_csv(CASES / "glucose_minimal_model" / "simulated_cohort.csv", dtype={"id": str})
+    text = ht.shipped_specs()["glucose_minimal_model"].read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    spec = ht.parse_spec(text)
+    return ht.build(spec, ht.read_cohort(frame[frame["id"].isin(frame["id"].unique()[:people])], spec))
+
+
 @pytest.fixture(scope="module")
 def model():
     """The minimal model on five people of its cohort."""
-    frame = pd.read_csv(CASES / "glucose_minimal_model" / "simulated_cohort.csv", dtype={"id": str})
-    spec = ht.read_spec(ht.shipped_specs()["glucose_minimal_model"])
-    return ht.build(spec, ht.read_cohort(frame[frame["id"].isin(frame["id"].unique()[:5])], spec))
+    return minimal_model(5)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +65,8 @@ def double_precision():
         yield
 
 
-def test_it_follows_the_model_where_patients_may_be(pilot, emulated, double_precision):
-    near = emulated
+def errors_and_bends(pilot, near) -> tuple[np.ndarray, np.ndarray]:
+    """What it errs by at 60 places about the pilot, and how far its slopes are off, relative to their length."""
     both = jax.jit(
         lambda flat: (
             jax.value_and_grad(log_density(pilot.model))(flat),
@@ -62,16 +76,49 @@ def test_it_follows_the_model_where_patients_may_be(pilot, emulated, double_prec
     frames = find_frames(Densities(pilot.model), pilot.center, count_effects(pilot.model))
     errors, bends = [], []
     generator = np.random.default_rng(4)
-    for _ in range(60):
-        (effects,) = frames.place(generator.standard_normal((1, 4, 5)))
+    for effects in frames.place(generator.standard_normal((60, *frames.mean.shape))):
         population = pilot.center + pilot.root @ generator.standard_normal(len(pilot.center))
         point = join_blocks(pilot.model, jnp.asarray(population), jnp.asarray(effects))
         (exact, slope), (found, other) = both(point)
         errors.append(float(found - exact))
-        bends.append(np.linalg.norm(other - slope) / np.linalg.norm(slope))
+        bends.append(float(jnp.linalg.norm(other - slope) / jnp.linalg.norm(slope)))
+    return np.array(errors), np.array(bends)
+
+
+def test_it_follows_the_model_where_patients_may_be(pilot, emulated, double_precision):
+    errors, bends = errors_and_bends(pilot, emulated)
     # Frames are straight where the posterior is curved: some of these places are beside it.
     assert np.std(errors) < 0.5 and np.median(np.abs(errors)) < 0.05
     assert np.median(bends) < 0.02
+
+
+def test_a_lognormal_error_is_judged_by_logarithms(double_precision):
+    changes = ("error: normal", "error: lognormal"), ("HalfNormal(10)", "HalfNormal(0.2)")
+    pilot = find_pilot(minimal_model(3, *changes))
+    near = fit_emulator(pilot.model, pilot.center, pilot.root, PLACE)
+    errors, bends = errors_and_bends(pilot, near)
+    assert np.median(np.abs(errors)) < 0.1 and np.median(bends) < 0.02
+
+
+def test_buckets_and_errors_that_grow_with_predictions_are_left_alone(pilot, monkeypatch, double_precision):
+    grows = find_pilot(minimal_model(2, ("error: normal", "error: proportional"), ("(10)", "(0.2)")))
+    assert fit_emulator(grows.model, grows.center, grows.root, PLACE) is None
+    monkeypatch.setattr(emulating, "bucket_ends", lambda model: [2, 5])
+    assert fit_emulator(pilot.model, pilot.center, pilot.root, PLACE) is None
+
+
+def test_what_fitting_takes_is_in_the_estimate(pilot):
+    one, two = (emulating.fitting_bytes(pilot.model, workers) for workers in (1, 2))
+    assert two == 2 * one > 8 * 8_192 * 24 * 5
+    settings = Settings(Schedule(1, 1, 1), "numpyro", "joint", 0.9, 10)
+    assert memory_needed(pilot.model, settings, "draws", 2).peak >= two
+    assert memory_needed(pilot.model, replace(settings, method="blocked"), "draws", 2).peak < two
+
+
+def test_polynomials_of_a_run_given_up_are_not_found(tmp_path):
+    (tmp_path / "polynomials.npz").write_bytes(b"of another run")
+    with open_checkpoint(tmp_path, resume=False) as keep:
+        assert keep.find("polynomials") is None
 
 
 def test_far_away_it_falls_and_stays_a_number(pilot, emulated, double_precision):
@@ -158,6 +205,32 @@ def test_the_draws_are_those_of_the_mechanism(model, monkeypatch):
         error = np.hypot(left.mcse_mean, right.mcse_mean) if hasattr(left, "mcse_mean") else 0.15 * right.sd
         assert abs(left.mean - right.mean) < 5 * error, left
         assert abs(np.log(left.sd / right.sd)) < 0.25, left
+
+
+def test_chains_start_with_the_slopes_they_will_follow(pilot, emulated, double_precision):
+    """Of the polynomials, not of the mechanism: NUTS compares with them in its first trajectory."""
+    settings = Settings(Schedule(2, 10, 10), "numpyro", "joint", 0.9, 10)
+    run = prepare_run(flat_log_density, pilot, pilot.model, settings, None, lambda: None, emulated)
+    for chain, whitened in enumerate(run.starts.whitened):
+        flat = run.numbers.geometry.flat(
+            pilot.model, jnp.asarray(whitened), jnp.asarray(run.starts.effects[chain])
+        )
+        np.testing.assert_allclose(
+            run.starts.potential[chain], -emulated.log_density(pilot.model, flat), rtol=1e-10
+        )
+    assert np.isfinite(run.starts.effects_slope).all() and "polynomials" in run.note
+
+
+def test_a_patient_alone_aims_higher():
+    """No frame straightens the ridge of a model without patient effects: the one divergence is not worth it."""
+    spec = ht.read_spec(ht.shipped_specs()["glucose_minimal_model_single"])
+    cohort = ht.read_cohort(CASES / "glucose_minimal_model" / "fsigt_pacini_bergman.csv", spec)
+    asked = Settings(Schedule(4, None, 100), "numpyro", "auto", None, 10)
+
+    def aimed(model):
+        return settle(asked, model, lambda: False, lambda: False).target_accept
+
+    assert aimed(ht.build(spec, cohort)) > aimed(sleep_model()) == TARGET_ACCEPT["joint"]
 
 
 def test_a_wall_stands_only_beyond_reach(pilot, emulated, double_precision):

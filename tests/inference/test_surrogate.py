@@ -115,4 +115,8 @@ def test_refusals_make_up_for_a_wrong_stand_in(transitions):
     np.testing.assert_allclose(draws.mean(axis=0), 0.0, atol=0.06)
     np.testing.assert_allclose(draws.std(axis=0), 1.0, atol=0.05)
     assert 0.3 < drawn.stats["exact_acceptance"].mean() < 0.95
+    # Of the longest trajectory of a draw, not of all its steps.
+    together = np.floor(np.log2(drawn.stats["n_steps"] + 1))
+    assert (drawn.stats["tree_depth"].mean() < together.mean() - 0.5) == (transitions > 1)
+    assert 0.6 < drawn.stats["acceptance_rate"].mean() < 1.0 and "longest" not in drawn.stats
     np.testing.assert_allclose(drawn.stats["lp"].ravel(), -0.5 * np.sum(draws**2, axis=1), atol=1e-8)
