@@ -228,11 +228,10 @@ class _Builder:
             return choice
         if self.information is None:
             return "noncentered"
-        return (
-            "informed"
-            if group == PATIENT
-            else self.information.outer.get(group, {}).get(label, "noncentered")
-        )
+        own = self.information.choices.get(group, {})
+        if group != PATIENT:
+            return own.get(label, "noncentered")
+        return "informed" if choice == "informed" else own.get(label, "informed")
 
     def _frame(self, members: Sequence[Effect], *, has_correlation: bool) -> list[Node]:
         """The patients' effects given the population, were their likelihood the pilot's Gaussian."""

@@ -25,15 +25,15 @@ class Information:
     fallbacks : int
         Patients whose data leave at least one of their effects undetermined; there the population's
         spread is used.
-    outer : mapping of group to mapping of effect to {"centered", "noncentered"}
-        How the effects of levels above the patient are sampled.
+    choices : mapping of group to mapping of effect to {"centered", "noncentered"}
+        How the effects of levels above the patient are sampled, and those of patients that are not informed.
     """
 
     parameters: tuple[str, ...]
     curvature: Mapping[str, np.ndarray]
     score: Mapping[str, np.ndarray]
     fallbacks: int = 0
-    outer: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    choices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

@@ -19,12 +19,12 @@ from hierarchical_twin.graph.model import Model
 from hierarchical_twin.graph.nodes import Solve
 from hierarchical_twin.graph.solving import Values
 from hierarchical_twin.inference.curvature import predictors_of
-from hierarchical_twin.inference.polynomials import bound, enter, products
+from hierarchical_twin.inference.polynomials import bound, enter_rate, products
 
 Array = Any
 
 DEGREE = 4
-REACH, BEND = 9.0, 8
+REACH, BEND = 12.0, 8
 """SDs of a patient's nodes towards which a polynomial levels off, and how sharply.
 
 Farther out a polynomial would make walls of its own, on which trajectories diverge."""
@@ -57,7 +57,7 @@ class Emulator:
     outcomes : tuple of Fitted
         What each of the rows of `level` is.
     floors : Array, shape [parameter, patient]
-        Of log-linked parameters, as `polynomials.enter` takes them.
+        Of log-linked parameters, as `polynomials.enter_rate` takes them.
     center : Array, shape [parameter, patient]
     whiten : Array, shape [parameter, parameter, patient]
         Lower triangular: to the polynomials' variables.
@@ -101,7 +101,7 @@ class Emulator:
 
     def _variables(self, values: Values) -> Array:
         size, patients = self.center.shape
-        entered = enter(predictors_of(values, self.parameters, patients), jnp.asarray(self.floors))
+        entered = enter_rate(predictors_of(values, self.parameters, patients), jnp.asarray(self.floors))
         apart = entered - self.center
         rows = [
             sum(self.whiten[row, place] * apart[place] for place in range(row + 1)) for row in range(size)

@@ -29,7 +29,7 @@ from hierarchical_twin.inference.device import Place, map_ahead
 from hierarchical_twin.inference.emulator import BEND, DEGREE, REACH, Emulator, Fitted
 from hierarchical_twin.inference.marginal.rules import Frames, find_frames
 from hierarchical_twin.inference.patients import Densities, take_patients
-from hierarchical_twin.inference.polynomials import bound, count_products, enter, products, whitening
+from hierarchical_twin.inference.polynomials import bound, count_products, enter_rate, products, whitening
 from hierarchical_twin.inference.target import bucket_ends
 from hierarchical_twin.mechanisms import MECHANISMS
 
@@ -48,7 +48,7 @@ _TEMPERS, _NODES_PER_TERM = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05), 40.0
 """Powers of the posterior by which nodes are weighted: the highest that leaves so many effective ones."""
 _LEAST_PER_TERM = 2.0
 """Effective nodes for each term without which nothing is fitted."""
-_FLOOR = 1.5
+_FLOOR = 3.0
 """A log parameter's floor, as a share of its typical value: so many SDs of the logarithm, at most 1."""
 _ARRAYS = ("floors", "center", "whiten", "coefficients", "level", "basis")
 """An emulator's, in their order."""
@@ -269,7 +269,7 @@ def _fit_patient(
     middle, _ = whitening(predictors, weights)
     spread = np.sqrt(weights @ (predictors - middle) ** 2 / weights.sum())
     floors = np.where(is_log, np.exp(np.where(is_log, middle, 0.0)) * np.minimum(_FLOOR * spread, 1.0), 0.0)
-    entered = enter(predictors, floors, np)
+    entered = enter_rate(predictors, floors, np)
     center, whiten = whitening(entered, weights)
     variables = bound(whiten @ (entered - center).T, REACH, axis=0, power=BEND, xp=np)
     terms = products(variables, DEGREE, np).T

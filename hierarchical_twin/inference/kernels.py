@@ -170,17 +170,45 @@ def population_kernel(density: Callable[[Array, Any], Array], adaptation: Adapta
 
 
 class DelayedState(NamedTuple):
-    """A chain between iterations: NUTS along the stand-in, the exact density less it, the last chance, and the
-    steps of the longest trajectory since the draw before."""
+    """A chain between iterations: NUTS along the stand-in, the exact density less it, the last chance, the steps
+    of the longest trajectory since the draw before, and how patients walk ``[patient]``, if they do."""
 
     nuts: Any
     excess: Array
     chance: Array
     longest: Array
+    moves: Array
+
+
+@dataclass(frozen=True)
+class Walks:
+    """How patients walk alone after a joint move: steps, each patient's exact log density, the stand-in's potential.
+
+    `patients` takes coordinates ``{block: coordinates}`` and numbers to ``[patient]``, `potential` numbers to a
+    function of coordinates.
+    """
+
+    steps: int
+    patients: Callable[[dict[str, Array], Any], Array]
+    potential: Callable[[Any], Callable[[dict[str, Array]], Array]]
+
+
+def patient_walks(near: Target, target: Target, *, steps: int) -> Walks:
+    """The walks after `joint_kernel` of `near`, a stand-in for `target`."""
+
+    def patients(z: dict[str, Array], numbers: Numbers) -> Array:
+        return target.patients(_whole_point(target, z, numbers), numbers.model.model)
+
+    return Walks(steps, patients, partial(_whole_potential, near))
 
 
 def delayed_kernel(
-    inner: Kernel, exact: Callable[[Array, Any], Array], adaptation: Adaptation, *, transitions: int = 1
+    inner: Kernel,
+    exact: Callable[[Array, Any], Array],
+    adaptation: Adaptation,
+    *,
+    transitions: int = 1,
+    walks: Walks | None = None,
 ) -> Kernel:
     """A NUTS kernel along a stand-in for the density; where it ends, the density accepts or refuses.
 
@@ -198,11 +226,24 @@ def delayed_kernel(
         The inner kernel's.
     transitions : int
         Of NUTS between two draws after warm-up, all accepted or refused together.
+    walks : Walks, optional
+        Where a stand-in misjudges one patient, no joint move is accepted until that patient has moved: alone,
+        and by the exact density.
     """
 
     def init(key: Array, start: Any, numbers: Numbers) -> DelayedState:
         nuts = inner.init(key, start, numbers)
-        return DelayedState(nuts, jnp.zeros(()), jnp.ones(()), jnp.zeros_like(nuts.num_steps))
+        moves = jnp.zeros(0 if walks is None else nuts.z["effects"].shape[1])
+        return DelayedState(nuts, jnp.zeros(()), jnp.ones(()), jnp.zeros_like(nuts.num_steps), moves)
+
+    def excess_at(nuts: Any, numbers: Numbers) -> Array:
+        found = jax.lax.cond(
+            nuts.i >= adaptation.warmup,
+            lambda: exact(inner.position(nuts, numbers), numbers) + nuts.potential_energy,
+            lambda: jnp.zeros(()),
+        )
+        # A place without a density is left at once, if warm-up should end there.
+        return jnp.nan_to_num(found, nan=_NOWHERE, neginf=_NOWHERE)
 
     def step(state: DelayedState, numbers: Numbers) -> DelayedState:
         turns = jnp.where(state.nuts.i < adaptation.warmup, 1, transitions)
@@ -210,14 +251,8 @@ def delayed_kernel(
         nuts, told = jax.lax.fori_loop(
             0, turns, lambda _, carry: _counted(inner, carry, numbers), (state.nuts, nothing)
         )
-        key, own = jax.random.split(nuts.rng_key)
-        excess = jax.lax.cond(
-            nuts.i >= adaptation.warmup,
-            lambda: exact(inner.position(nuts, numbers), numbers) + nuts.potential_energy,
-            lambda: jnp.zeros(()),
-        )
-        # A place without a density is left at once, if warm-up should end there.
-        excess = jnp.nan_to_num(excess, nan=_NOWHERE, neginf=_NOWHERE)
+        key, own, alone = jax.random.split(nuts.rng_key, 3)
+        excess = excess_at(nuts, numbers)
         chance = jnp.where(nuts.i > adaptation.warmup, jnp.exp(jnp.minimum(excess - state.excess, 0.0)), 1.0)
         is_taken = jax.random.uniform(own) < chance
         kept = {
@@ -231,7 +266,26 @@ def delayed_kernel(
             diverging=told.is_diverging,
             **kept,
         )
-        return DelayedState(nuts, jnp.where(is_taken, excess, state.excess), chance, told.longest)
+        found = DelayedState(
+            nuts, jnp.where(is_taken, excess, state.excess), chance, told.longest, state.moves
+        )
+        return found if walks is None else walked(walks, found, alone, numbers)
+
+    def walked(walks: Walks, state: DelayedState, key: Array, numbers: Numbers) -> DelayedState:
+        z = state.nuts.z
+        moved = move_patients(
+            key,
+            z["effects"],
+            state.moves,
+            lambda effects: walks.patients({**z, "effects": effects}, numbers),
+            _walk_rate(state.nuts.i, adaptation),
+            proposals=0,
+            steps=walks.steps,
+        )
+        z = {**z, "effects": moved.effects}
+        value, slope = jax.value_and_grad(walks.potential(numbers))(z)
+        nuts = state.nuts._replace(z=z, potential_energy=value, z_grad=slope)
+        return state._replace(nuts=nuts, excess=excess_at(nuts, numbers), moves=moved.log_step)
 
     def statistics(state: DelayedState) -> dict[str, Array]:
         found = inner.statistics(state.nuts)
@@ -269,6 +323,11 @@ def _counted(inner: Kernel, carry: tuple[Any, _Told], numbers: Numbers) -> tuple
     return nuts, _Told(told.steps + last.steps, longest, told.acceptance + last.acceptance, is_diverging)
 
 
+def _walk_rate(iteration: Array, adaptation: Adaptation) -> Array:
+    """How fast the patients' steps adapt: ever slower in warm-up, not at all after it."""
+    return jnp.where(iteration < adaptation.warmup, 2.0 / (iteration + 6.0) ** 0.6, 0.0)
+
+
 class BlockedState(NamedTuple):
     """A chain between iterations: the population's NUTS state, the effects, and how patients move."""
 
@@ -304,7 +363,7 @@ def blocked_kernel(target: Target, adaptation: Adaptation) -> Kernel:
     def step(state: BlockedState, numbers: Numbers) -> BlockedState:
         whitened = state.nuts.z["population"]
         key, own = jax.random.split(state.key)
-        rate = jnp.where(state.nuts.i < adaptation.warmup, 2.0 / (state.nuts.i + 6.0) ** 0.6, 0.0)
+        rate = _walk_rate(state.nuts.i, adaptation)
         moved = move_patients(
             own, state.effects, state.moves, lambda effects: patients(whitened, effects, numbers), rate
         )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.adaptation import Learned, geometry_from, population_names
 from hierarchical_twin.inference.device import Place
@@ -20,6 +21,7 @@ from hierarchical_twin.inference.kernels import (
     blocked_kernel,
     delayed_kernel,
     joint_kernel,
+    patient_walks,
     population_kernel,
     starts_along,
 )
@@ -35,6 +37,8 @@ from hierarchical_twin.inference.target import Target, make_target
 
 _TRANSITIONS = 2
 """Of NUTS along polynomials between two draws: they cost a fraction of what the time was estimated by."""
+_PATIENTS_PER_STEP = 20
+"""Of all patients, for one more step that each then takes alone: the more, the likelier that one is misjudged."""
 _NOTE = (
     "chains follow polynomials of each patient's mechanism, which cost less; where they end, the mechanism "
     "itself accepts or refuses"
@@ -151,7 +155,14 @@ def _emulated_kernel(
 
     near = replace(target, density=density)
     numbers = Numbers(numbers.geometry, _Followed(target.numbers, emulator))
-    kernel = delayed_kernel(joint_kernel(near, adaptation), exact, adaptation, transitions=_TRANSITIONS)
+    steps = -(-target.model.size(PATIENT) // _PATIENTS_PER_STEP)
+    kernel = delayed_kernel(
+        joint_kernel(near, adaptation),
+        exact,
+        adaptation,
+        transitions=_TRANSITIONS,
+        walks=patient_walks(near, target, steps=steps),
+    )
     return kernel, starts_along(near, starts, numbers), numbers
 
 

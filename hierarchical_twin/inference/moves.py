@@ -16,7 +16,7 @@ _WALK_ACCEPTANCE = 0.35
 
 class Moved(NamedTuple):
     """Effects after their moves ``[effect, patient]``, the log step of each patient's walk, the chance
-    that each patient's last independent proposal had."""
+    that each patient's last independent proposal had (0 if there was none)."""
 
     effects: Array
     log_step: Array
@@ -24,11 +24,18 @@ class Moved(NamedTuple):
 
 
 def move_patients(
-    key: Array, effects: Array, log_step: Array, density: Callable[[Array], Array], rate: Array
+    key: Array,
+    effects: Array,
+    log_step: Array,
+    density: Callable[[Array], Array],
+    rate: Array,
+    *,
+    proposals: int = _INDEPENDENT_MOVES,
+    steps: int = 1,
 ) -> Moved:
     """Metropolis moves of every patient's effects at once, each accepted or refused alone.
 
-    Independent proposals from a multivariate t around the patient's frame, then one small step, for
+    Independent proposals from a multivariate t around the patient's frame, then small steps, for
     patients whose posterior is not where their frame says.
 
     Parameters
@@ -42,13 +49,15 @@ def move_patients(
         Effects to each patient's log density ``[patient]``.
     rate : Array
         0 after warm-up.
+    proposals, steps : int
+        How many of each kind.
     """
     # Drawn before the loop: inside, XLA would draw them again for every use the density makes of them.
-    drawn, uniform = _draw_t(key, effects.shape)
+    drawn, uniform = _draw_t(key, (proposals + steps, *effects.shape))
 
     def body(turn: Array, carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         effects, now, log_step, chance = carry
-        is_walk = turn == _INDEPENDENT_MOVES
+        is_walk = turn >= proposals
         own = drawn[turn].astype(float)
         proposal = jnp.where(is_walk, effects + jnp.exp(log_step) * own, own)
         then = density(proposal)
@@ -63,7 +72,7 @@ def move_patients(
         )
 
     start = (effects, density(effects), log_step, jnp.zeros_like(log_step))
-    effects, _, log_step, chance = jax.lax.fori_loop(0, _INDEPENDENT_MOVES + 1, body, start)
+    effects, _, log_step, chance = jax.lax.fori_loop(0, proposals + steps, body, start)
     return Moved(effects, log_step, chance)
 
 
@@ -73,11 +82,10 @@ def _draw_t(key: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
     In single precision, which is several times faster: a proposal may be any number, as the ratio is
     taken in double precision at the point proposed.
     """
-    turns = _INDEPENDENT_MOVES + 1
-    normal = jax.random.normal(key, (turns, *shape), dtype=jnp.float32)
+    normal = jax.random.normal(key, shape, dtype=jnp.float32)
     uniform = jax.random.uniform(
         jax.random.fold_in(key, 1),
-        (3, turns, shape[1]),
+        (3, shape[0], shape[2]),
         dtype=jnp.float32,
         minval=jnp.finfo(jnp.float32).tiny,
     )

@@ -37,7 +37,7 @@ from hierarchical_twin.inference.curvature import (
     outer_choices,
     quadratic_at,
 )
-from hierarchical_twin.inference.frames import mark_failing, without_frames
+from hierarchical_twin.inference.frames import Trial, centring, try_frames, without_frames
 
 Numbers = Mapping[str, np.ndarray]
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
@@ -67,8 +67,8 @@ class Pilot:
         The compiled gradient of minus log density; `objective_of` wraps it.
     gradient_seconds : float
         Wall time of one gradient of the log density.
-    failing : ndarray of bool, shape [patient]
-        Whose frames do not hold.
+    trial : Trial
+        Of the frames.
     """
 
     model: Model
@@ -76,7 +76,7 @@ class Pilot:
     root: np.ndarray
     repeated: Repeated
     gradient_seconds: float
-    failing: np.ndarray
+    trial: Trial
 
     @property
     def center(self) -> np.ndarray:
@@ -114,40 +114,43 @@ def find_pilot(model: Model) -> Pilot:
     position = np.where(is_population, position, 0.0)
     position = optimise(objective, position, is_population, iterations=60)
     root = _population_root(objective, position, is_population)
-    failing = mark_failing(current, position, expand.raw)
+    trial = try_frames(current, position, expand.raw)
     seconds = _gradient_seconds(repeated, position, current.numbers)
-    return Pilot(current, position, root, repeated, seconds, failing)
+    return Pilot(current, position, root, repeated, seconds, trial)
 
 
 def without_failing(pilot: Pilot) -> Pilot:
-    """The same pilot with the patients non-centred whose frames do not hold."""
-    if not pilot.failing.any():
+    """The same pilot with the patients non-centred whose frames do not hold, and where these are most, with
+    no frames: its model's information then says which effects are to be centred."""
+    trial = pilot.trial
+    if not trial.failing.any():
         return pilot
-    known = without_frames(pilot.model.information, pilot.failing)
+    chosen = centring(pilot.model, trial)
+    failing = np.ones_like(trial.failing) if chosen else trial.failing
+    known = replace(without_frames(pilot.model.information, failing), choices={PATIENT: chosen})
     model = informed(pilot.model, known)
     convert = jax.jit(lambda flat: convert_point(pilot.model, model, flat))
     return replace(pilot, model=model, position=np.asarray(convert(jnp.asarray(pilot.position))))
 
 
 def informed(model: Model, information: Information) -> Model:
-    """The model with its patient effects informed and outer levels non-centred."""
+    """The model with its patient effects informed, whatever is chosen, and outer levels non-centred."""
+    chosen = {group: words for group, words in information.choices.items() if group == PATIENT}
     return build(
-        model.spec, model.cohort, parameterization="informed", information=replace(information, outer={})
+        model.spec,
+        model.cohort,
+        parameterization="informed",
+        information=replace(information, choices=chosen),
     )
 
 
 def sampled_model(model: Model, pilot: Pilot) -> Model:
     """The model to sample: the caller's, its `auto` and `informed` effects made from the pilot."""
-    known, outer = pilot.model.information, {}
+    known = pilot.model.information
     if any(group != PATIENT for group in model.cohort.effects):
         values = jax.jit(lambda flat: parameters_at(pilot.model, flat))(jnp.asarray(pilot.position))
-        outer = outer_choices(pilot.model, values, known)
-    return build(
-        model.spec,
-        model.cohort,
-        parameterization=model.parameterization,
-        information=replace(known, outer=outer),
-    )
+        known = replace(known, choices={**known.choices, **outer_choices(pilot.model, values, known)})
+    return build(model.spec, model.cohort, parameterization=model.parameterization, information=known)
 
 
 def draw_starts(pilot: Pilot, chains: int, seed: int) -> np.ndarray:

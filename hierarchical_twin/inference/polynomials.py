@@ -28,6 +28,12 @@ def enter(values: Array, floors: Array, xp: Namespace = jnp) -> Array:
     return xp.where(floors > 0, 0.5 * xp.logaddexp(2 * values, 2 * xp.log(held)), values)
 
 
+def enter_rate(values: Array, floors: Array, xp: Namespace = jnp) -> Array:
+    """The same of a rate, as ``log(s + f)``: what it predicts is as smooth in it at 0 as elsewhere."""
+    held = xp.where(floors > 0, floors, 1.0)
+    return xp.where(floors > 0, xp.logaddexp(values, xp.log(held)), values)
+
+
 def bound(variables: Array, reach: float, *, axis: int, power: int = 4, xp: Namespace = jnp) -> Array:
     """Variables that never lie farther from 0 than `reach`, along an axis; near 0 they are as they were.
 

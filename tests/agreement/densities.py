@@ -67,7 +67,7 @@ def random_information(spec: Spec, cohort: Cohort, *, seed: int = 0) -> Informat
         for group, effects in cohort.effects.items()
         if group != "patient"
     }
-    return Information(parameters, curvature, score, fallbacks=1, outer=outer)
+    return Information(parameters, curvature, score, fallbacks=1, choices=outer)
 
 
 def with_choice(spec: Spec, cohort: Cohort, choice: str) -> Model:

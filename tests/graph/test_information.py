@@ -53,7 +53,7 @@ def some_points(model: Model, count: int = 3) -> np.ndarray:
 def test_nothing_known_is_noncentred(name: str) -> None:
     """Coordinate for coordinate, correlated effects and slopes included."""
     declared = DECLARED[name]
-    nothing = replace(random_information(declared.spec, declared.cohort).blank(), outer={})
+    nothing = replace(random_information(declared.spec, declared.cohort).blank(), choices={})
     plain = model_of(name, "noncentered")
     blank = build(declared.spec, declared.cohort, parameterization="informed", information=nothing)
 

@@ -235,7 +235,8 @@ def test_a_patient_alone_aims_higher():
 
 def test_a_wall_stands_only_beyond_reach(pilot, emulated, double_precision):
     near = emulated
-    values = {name: jnp.exp(row) for (name, _), row in zip(near.parameters, near.center, strict=True)}
+    rows = np.exp(near.center) - near.floors
+    values = {name: jnp.asarray(row) for (name, _), row in zip(near.parameters, rows, strict=True)}
     assert float(near.wall(values)) < 1e-6
     far = {name: value * 1e4 for name, value in values.items()}
     assert float(near.wall(far)) > 10.0

@@ -12,8 +12,8 @@ from hierarchical_twin.graph.blocks import split_blocks
 from hierarchical_twin.graph.evaluate import flat_size, parameters_at
 from hierarchical_twin.inference import sample as sampling
 from hierarchical_twin.inference.curvature import blank_information
-from hierarchical_twin.inference.frames import mark_failing, without_frames
-from hierarchical_twin.inference.pilot import find_pilot, informed, without_failing
+from hierarchical_twin.inference.frames import Trial, centring, try_frames, without_frames
+from hierarchical_twin.inference.pilot import find_pilot, informed, sampled_model, without_failing
 from inference.models import LINEAR, linear_model
 
 PATIENTS = 8
@@ -37,17 +37,22 @@ def bending(model, bend: np.ndarray):
     return lambda flat, own: expand(np.asarray(flat), own)
 
 
+def failing_for(pilot, count: int):
+    """A pilot whose first patients' frames do not hold."""
+    return replace(pilot, trial=pilot.trial._replace(failing=np.arange(PATIENTS) < count))
+
+
 def test_a_gaussian_likelihood_keeps_its_frames(model):
     position = np.zeros(flat_size(model))
-    assert not mark_failing(model, position, bending(model, np.zeros(PATIENTS))).any()
+    assert not try_frames(model, position, bending(model, np.zeros(PATIENTS))).failing.any()
 
 
 def test_patients_whose_likelihood_bends_are_marked(model):
     position, bend = np.zeros(flat_size(model)), np.zeros(PATIENTS)
     bend[[1, 5]] = 0.5
-    assert np.flatnonzero(mark_failing(model, position, bending(model, bend))).tolist() == [1, 5]
+    assert np.flatnonzero(try_frames(model, position, bending(model, bend)).failing).tolist() == [1, 5]
     bend[2] = np.nan
-    assert np.flatnonzero(mark_failing(model, position, bending(model, bend))).tolist() == [1, 2, 5]
+    assert np.flatnonzero(try_frames(model, position, bending(model, bend)).failing).tolist() == [1, 2, 5]
 
 
 def test_what_is_known_of_a_marked_patient_is_left_out():
@@ -65,11 +70,55 @@ def test_what_is_known_of_a_marked_patient_is_left_out():
 def test_the_same_point_without_a_frame():
     """Dropping a frame changes how effects are measured, not what they are."""
     rows = [(f"p{n}", t, 10.0 + n + (2 + 0.1 * n) * t) for n in range(PATIENTS) for t in (0.0, 1.0, 3.0, 6.0)]
-    pilot = replace(find_pilot(linear_model(LINEAR, rows)), failing=np.arange(PATIENTS) < 2)
+    pilot = failing_for(find_pilot(linear_model(LINEAR, rows)), 2)
     other = without_failing(pilot)
     before, after = (parameters_at(one.model, one.position)["eta"] for one in (pilot, other))
     assert np.allclose(before, after, atol=1e-6) and not np.allclose(pilot.position, other.position)
-    assert without_failing(replace(pilot, failing=np.zeros(PATIENTS, bool))).model is pilot.model
+    assert without_failing(failing_for(pilot, 0)).model is pilot.model
+
+
+def test_what_data_leave_of_an_effect():
+    """Of a line with much data hardly anything, of one with a single point nearly all of its slope."""
+    noise = np.random.default_rng(1).normal(size=100)
+    lines = [(n, t) for n in range(4) for t in np.linspace(0, 6, 25)]
+    rows = [(f"p{n}", t, 10.0 + 3 * n + (2 + n) * t + e) for (n, t), e in zip(lines, noise, strict=True)]
+    rows += [("few", 0.0, 11.0), ("few", 0.05, 11.2)]
+    left = find_pilot(linear_model(LINEAR, rows)).trial.left
+    assert left.shape == (2, 5) and (left[:, :4] < 0.05).all() and left[1, 4] > 0.9
+
+
+def test_where_most_frames_fail_effects_are_centred_by_what_data_tell(model):
+    rich, poor = np.full(PATIENTS, 0.05), np.full(PATIENTS, 0.6)
+    most, few = np.arange(PATIENTS) < 5, np.arange(PATIENTS) < 4
+    assert centring(model, Trial(few, np.stack([rich, poor]))) == {}
+    chosen = centring(model, Trial(most, np.stack([rich, poor])))
+    assert chosen == {"intercept": "centered", "slope": "noncentered"}
+    mixed = np.where(np.arange(PATIENTS) < 2, poor, rich)
+    unknown = np.full(PATIENTS, np.nan)
+    assert set(centring(model, Trial(most, np.stack([mixed, unknown]))).values()) == {"noncentered"}
+
+
+@pytest.mark.parametrize(
+    ("word", "sampled"),
+    [
+        ("auto", {"centered_intercept", "z_slope"}),
+        ("informed", {"eta_intercept", "eta_slope"}),
+        ("{slope: centered}", {"centered_intercept", "centered_slope"}),
+    ],
+)
+def test_what_is_sampled_where_most_frames_fail(word, sampled):
+    """What a spec says for itself stands."""
+    text = LINEAR.replace('{sd: "HalfNormal(5)"}', f'{{sd: "HalfNormal(5)", parameterization: {word}}}')
+    rows = [(f"p{n}", t, 10.0 + n + (2 + 0.1 * n) * t) for n in range(PATIENTS) for t in (0.0, 1.0, 3.0, 6.0)]
+    model = linear_model(text, rows)
+    pilot = failing_for(find_pilot(model), PATIENTS)
+    left = np.stack([np.full(PATIENTS, 0.05), np.full(PATIENTS, 0.6)])
+    firm = without_failing(replace(pilot, trial=pilot.trial._replace(left=left)))
+    own = sampled_model(model, firm)
+    assert sampled <= {node.name for node in own.graph.samples}
+    assert not any(value.any() for value in own.information.curvature.values()), "nobody keeps a frame"
+    before, after = (parameters_at(one.model, one.position)["eta"] for one in (pilot, firm))
+    assert np.allclose(before, after, atol=1e-6)
 
 
 @pytest.mark.parametrize(("method", "told"), [("joint", True), ("blocked", False)])
@@ -77,7 +126,7 @@ def test_one_trajectory_for_all_goes_without_them(method, told, monkeypatch):
     rows = [(f"p{n}", t, 10.0 + n + (2 + 0.1 * n) * t) for n in range(PATIENTS) for t in (0.0, 1.0, 3.0, 6.0)]
 
     def pilot(model):
-        return replace(find_pilot(model), failing=np.arange(PATIENTS) < 2)
+        return failing_for(find_pilot(model), 2)
 
     monkeypatch.setattr(sampling, "find_pilot", pilot)
     said: list[str] = []

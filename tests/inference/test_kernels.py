@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hierarchical_twin.backends.numpyro import flat_log_density
+from hierarchical_twin.graph.blocks import split_blocks
+from hierarchical_twin.inference.device import choose_place
+from hierarchical_twin.inference.geometry import find_geometry, starts_in
+from hierarchical_twin.inference.kernels import (
+    Adaptation,
+    Numbers,
+    delayed_kernel,
+    joint_kernel,
+    patient_walks,
+    starts_along,
+)
 from hierarchical_twin.inference.moves import move_patients
+from hierarchical_twin.inference.nuts import run_chains
+from hierarchical_twin.inference.pilot import find_pilot
+from hierarchical_twin.inference.settings import Schedule
+from hierarchical_twin.inference.target import make_target
+from inference.models import sleep_model
 
 PATIENTS, ITERATIONS = 4000, 60
 
@@ -55,3 +75,51 @@ def test_a_density_that_is_not_a_number_is_never_entered():
     effects, _ = settled(density, np.full((1, PATIENTS), -1.0))
     assert (effects <= 0.0).all()
     assert effects.mean() == pytest.approx(-np.sqrt(2 / np.pi), abs=0.05)
+
+
+class Followed(NamedTuple):
+    model: Any
+    near: Any
+
+
+def stretches(values: np.ndarray) -> int:
+    """The most draws in a row that a chain ``[chain, draw]`` stays where it is."""
+    longest = 0
+    for chain in values:
+        ends = np.flatnonzero(np.diff(chain, append=np.inf))
+        longest = max(longest, int(np.max(np.diff(ends, prepend=-1))))
+    return longest
+
+
+def test_steps_alone_make_up_for_a_stand_in_that_misjudges_a_patient():
+    """One of six is held far too near the middle of their frame: joint moves hardly ever leave where they are out."""
+    with jax.enable_x64(True):
+        pilot = find_pilot(sleep_model())
+        model, geometry = pilot.model, find_geometry(pilot, pilot.model)
+        target = make_target(model, flat_log_density)
+
+        def near_density(flat, numbers):
+            return target.density(flat, numbers.near) - 8.0 * split_blocks(model, flat)[1][0, 0] ** 2
+
+        def exact(flat, numbers):
+            return target.density(flat, numbers.model.model)
+
+        near = replace(target, density=near_density)
+        numbers = Numbers(geometry, Followed(target.numbers, target.numbers))
+        starts = starts_along(near, starts_in(geometry, pilot, model, 4, 4), numbers)
+        adaptation = Adaptation(300, 0.9, 8)
+
+        def drawn(walks):
+            kernel = delayed_kernel(joint_kernel(near, adaptation), exact, adaptation, walks=walks)
+            schedule, place = Schedule(4, 300, 2000, seed=4), choose_place("cpu", 4)
+            found = run_chains(kernel, starts, numbers, schedule, place=place, watch=lambda progress: None)
+            last = target.density(jnp.asarray(found.positions[0, -1]), target.numbers)
+            np.testing.assert_allclose(found.stats["lp"][0, -1], last, rtol=1e-8)
+            return np.asarray(
+                jax.vmap(jax.vmap(lambda flat: split_blocks(model, flat)[1][0, 0]))(found.positions)
+            )
+
+        joint, alone = drawn(None), drawn(patient_walks(near, target, steps=4))
+    assert stretches(joint) > 5 * stretches(alone)
+    assert alone.mean() == pytest.approx(0.0, abs=0.25) and alone.std() == pytest.approx(1.0, abs=0.15)
+    assert joint.std() < 0.8
