@@ -269,7 +269,8 @@ def _fit_patient(
     middle, _ = whitening(predictors, weights)
     spread = np.sqrt(weights @ (predictors - middle) ** 2 / weights.sum())
     floors = np.where(is_log, np.exp(np.where(is_log, middle, 0.0)) * np.minimum(_FLOOR * spread, 1.0), 0.0)
-    entered = enter_rate(predictors, floors, np)
+    rates = np.exp(np.where(is_log, predictors, 0.0))
+    entered = np.where(is_log, enter_rate(rates, floors, np), predictors)
     center, whiten = whitening(entered, weights)
     variables = bound(whiten @ (entered - center).T, REACH, axis=0, power=BEND, xp=np)
     terms = products(variables, DEGREE, np).T

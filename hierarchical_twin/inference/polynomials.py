@@ -28,10 +28,9 @@ def enter(values: Array, floors: Array, xp: Namespace = jnp) -> Array:
     return xp.where(floors > 0, 0.5 * xp.logaddexp(2 * values, 2 * xp.log(held)), values)
 
 
-def enter_rate(values: Array, floors: Array, xp: Namespace = jnp) -> Array:
-    """The same of a rate, as ``log(s + f)``: what it predicts is as smooth in it at 0 as elsewhere."""
-    held = xp.where(floors > 0, floors, 1.0)
-    return xp.where(floors > 0, xp.logaddexp(values, xp.log(held)), values)
+def enter_rate(rates: Array, floors: Array, xp: Namespace = jnp) -> Array:
+    """Rates as a polynomial's variables: ``log(s + f)``. What a rate predicts is as smooth in it at 0 as elsewhere."""
+    return xp.log(rates + floors)
 
 
 def bound(variables: Array, reach: float, *, axis: int, power: int = 4, xp: Namespace = jnp) -> Array:
