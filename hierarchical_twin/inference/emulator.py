@@ -1,7 +1,7 @@
 """Polynomials that stand in for a costly mechanism while NUTS finds its way.
 
 Where a patient's parameters may lie, what is predicted of their measurements is a smooth function of a few
-numbers. Trajectories follow polynomials of them at a fraction of the cost; `kernels.delayed_kernel` accepts or
+numbers. Trajectories follow polynomials of them at a fraction of the cost; `delayed.delayed_kernel` accepts or
 refuses where they end by the model itself. `emulator_fit` makes them.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.device import Place
 from hierarchical_twin.inference.memory import Memory, readable_bytes
@@ -81,9 +82,14 @@ def announcement(
     lines = [f"{plan}; {estimate}; {memory}{there}"]
     fallbacks = model.information.fallbacks if model.information is not None else 0
     if fallbacks:
+        instead = (
+            "each effect is centred or not, for everybody"
+            if model.information.choices.get(PATIENT)
+            else "there the population's spread is used"
+        )
         lines.append(
             f"the data of {fallbacks:,} patients leave effects undetermined near the pilot fit, or determine them "
-            "far from a Gaussian: there the population's spread is used"
+            f"far from a Gaussian: {instead}"
         )
     return "\n".join(lines)
 

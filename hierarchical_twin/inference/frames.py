@@ -8,16 +8,15 @@ most are such patients, nobody's frame is to be relied on, and each effect is ce
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.graph.blocks import join_blocks, split_blocks
-from hierarchical_twin.graph.evaluate import parameters_at
 from hierarchical_twin.graph.information import Information
 from hierarchical_twin.graph.model import Model
 
@@ -29,7 +28,7 @@ _MOST_LEFT, _NEARLY_ALL = 0.25, 0.9
 """An effect is centred where, for so many patients, the data leave at most this share of its variance."""
 
 
-class Trial(NamedTuple):
+class FrameCheck(NamedTuple):
     """How the pilot's frames fared.
 
     Attributes
@@ -46,7 +45,9 @@ class Trial(NamedTuple):
     left: np.ndarray
 
 
-def try_frames(model: Model, position: np.ndarray, expand: Callable[[np.ndarray, Model], tuple]) -> Trial:
+def check_frames(
+    model: Model, position: np.ndarray, expand: Callable[[np.ndarray, Model], tuple]
+) -> FrameCheck:
     """Whether each patient's frame holds, and how well their data determine each effect.
 
     In a frame that holds, moving one effect by so many SDs changes the slope of the log likelihood by what
@@ -64,18 +65,18 @@ def try_frames(model: Model, position: np.ndarray, expand: Callable[[np.ndarray,
     """
     population, effects = (np.asarray(part) for part in split_blocks(model, jnp.asarray(position)))
 
-    def at(shifted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Predictors, and the slope and curvature of the log likelihood in them, all outcomes together."""
+    def at(shifted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, Mapping[str, Any]]:
+        """Predictors, the slope and curvature of the log likelihood in them, all outcomes together, node values."""
         flat = np.asarray(join_blocks(model, jnp.asarray(population), jnp.asarray(shifted)))
-        _, (curvature, score, predictors) = expand(flat, model)
+        values, (curvature, score, predictors) = expand(flat, model)
         total = [np.sum([np.asarray(own) for own in found.values()], axis=0) for found in (score, curvature)]
-        return np.asarray(predictors), *total
+        return np.asarray(predictors), *total, values
 
     failing = np.zeros(model.size(PATIENT), dtype=bool)
     if not len(effects):
-        return Trial(failing, np.zeros(effects.shape))
+        return FrameCheck(failing, np.zeros(effects.shape))
     center = np.zeros_like(effects)
-    start, first, curvature = at(center)
+    start, first, curvature, values = at(center)
     moved = []
     for effect in range(len(effects)):
         for sign in (_REACH, -_REACH):
@@ -83,17 +84,16 @@ def try_frames(model: Model, position: np.ndarray, expand: Callable[[np.ndarray,
             shifted[effect] = sign
             moved.append(at(shifted))
     with np.errstate(invalid="ignore", over="ignore"):  # what is not a number is no frame either
-        axes = np.stack([predictors - start for predictors, _, _ in moved[::2]]) / _REACH
-        for predictors, then, _ in moved:
+        axes = np.stack([there[0] - start for there in moved[::2]]) / _REACH
+        for predictors, then, *_ in moved:
             expected = first - np.einsum("ijp,jp->ip", curvature, predictors - start)
             stray = np.abs(np.einsum("eip,ip->ep", axes, then - expected))
             failing |= ~(np.max(stray, axis=0) <= _MOST_STRAY)
-        return Trial(failing, _left(model, np.sum(axes**2, axis=0), position))
+        return FrameCheck(failing, _left(model, np.sum(axes**2, axis=0), np.asarray(values["omega"])))
 
 
-def _left(model: Model, variances: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """`Trial.left`, from the variances of predictors ``[parameter, patient]`` given the data."""
-    omega = np.asarray(parameters_at(model, jnp.asarray(position))["omega"])
+def _left(model: Model, variances: np.ndarray, omega: np.ndarray) -> np.ndarray:
+    """`FrameCheck.left`, from the variances of predictors ``[parameter, patient]`` given the data."""
     effects = model.cohort.effects[PATIENT]
     parameters = [effect.parameter for effect in effects]
     left = np.full((len(effects), variances.shape[1]), np.nan)
@@ -103,15 +103,15 @@ def _left(model: Model, variances: np.ndarray, position: np.ndarray) -> np.ndarr
     return left
 
 
-def centring(model: Model, trial: Trial) -> dict[str, str]:
+def centring(model: Model, check: FrameCheck) -> dict[str, str]:
     """How each patient effect is sampled where most frames fail; nothing where most hold.
 
     An effect which the data of nearly all patients determine is centred, so that the population does not
     pull at it; the others are non-centred.
     """
-    if np.mean(trial.failing) <= _MOST_FAILING:
+    if np.mean(check.failing) <= _MOST_FAILING:
         return {}
-    is_determined = np.mean(trial.left <= _MOST_LEFT, axis=1) >= _NEARLY_ALL
+    is_determined = np.mean(check.left <= _MOST_LEFT, axis=1) >= _NEARLY_ALL
     labels = [effect.label for effect in model.cohort.effects.get(PATIENT, ())]
     return {
         label: "centered" if is_rich else "noncentered"

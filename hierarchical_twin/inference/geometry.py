@@ -123,7 +123,8 @@ def is_near_frames(model: Model, pilot: Pilot) -> bool:
 def starts_in(geometry: Geometry, pilot: Pilot, model: Model, chains: int, seed: int) -> Starts:
     """Overdispersed starts around the pilot."""
     points = convert_points(pilot, model, draw_starts(pilot, chains, seed))
-    found = [_start_at(geometry, model, point, _objective(pilot, model)) for point in points]
+    objective = _objective(pilot, model)
+    found = [_start_at(geometry, model, point, objective) for point in points]
     return Starts(*(np.stack(part) for part in zip(*found, strict=True)))
 
 

@@ -20,11 +20,10 @@ from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo
 
 from hierarchical_twin.inference.geometry import Geometry, Starts
-from hierarchical_twin.inference.moves import move_patients
+from hierarchical_twin.inference.moves import move_patients, walk_rate
 from hierarchical_twin.inference.target import Target
 
 Array = Any
-_NOWHERE = -1e300
 
 
 class Numbers(NamedTuple):
@@ -65,7 +64,7 @@ def joint_kernel(target: Target, adaptation: Adaptation) -> Kernel:
 
     The mass matrix is dense over the population and diagonal over the effects.
     """
-    flat, potential = partial(_whole_point, target), partial(_whole_potential, target)
+    flat, potential = partial(_whole_point, target), partial(joint_potential, target)
     start, advance = hmc(potential_fn_gen=potential, algo="NUTS")
 
     def init(key: Array, at: Starts, numbers: Numbers) -> Any:
@@ -85,7 +84,8 @@ def _whole_point(target: Target, z: dict[str, Array], numbers: Numbers) -> Array
     return numbers.geometry.flat(target.model, z["population"], z["effects"])
 
 
-def _whole_potential(target: Target, numbers: Numbers) -> Callable[[dict[str, Array]], Array]:
+def joint_potential(target: Target, numbers: Numbers) -> Callable[[dict[str, Array]], Array]:
+    """Minus log density over coordinates ``{"population": [coordinate], "effects": [effect, patient]}``."""
     return lambda z: -target.density(_whole_point(target, z, numbers), numbers.model)
 
 
@@ -94,7 +94,7 @@ def starts_along(target: Target, starts: Starts, numbers: Numbers) -> Starts:
 
     @jax.jit
     def at(places: tuple[Array, Array], numbers: Numbers) -> tuple[Array, dict[str, Array]]:
-        along = jax.value_and_grad(_whole_potential(target, numbers))
+        along = jax.value_and_grad(joint_potential(target, numbers))
         return jax.lax.map(lambda place: along({"population": place[0], "effects": place[1]}), places)
 
     potential, slope = at((jnp.asarray(starts.whitened), jnp.asarray(starts.effects)), numbers)
@@ -169,165 +169,6 @@ def population_kernel(density: Callable[[Array, Any], Array], adaptation: Adapta
     )
 
 
-class DelayedState(NamedTuple):
-    """A chain between iterations: NUTS along the stand-in, the exact density less it, the last chance, the steps
-    of the longest trajectory since the draw before, and how patients walk ``[patient]``, if they do."""
-
-    nuts: Any
-    excess: Array
-    chance: Array
-    longest: Array
-    moves: Array
-
-
-@dataclass(frozen=True)
-class Walks:
-    """How patients walk alone after a joint move: steps, each patient's exact log density, the stand-in's potential.
-
-    `patients` takes coordinates ``{block: coordinates}`` and numbers to ``[patient]``, `potential` numbers to a
-    function of coordinates.
-    """
-
-    steps: int
-    patients: Callable[[dict[str, Array], Any], Array]
-    potential: Callable[[Any], Callable[[dict[str, Array]], Array]]
-
-
-def patient_walks(near: Target, target: Target, *, steps: int) -> Walks:
-    """The walks after `joint_kernel` of `near`, a stand-in for `target`."""
-
-    def patients(z: dict[str, Array], numbers: Numbers) -> Array:
-        return target.patients(_whole_point(target, z, numbers), numbers.model.model)
-
-    return Walks(steps, patients, partial(_whole_potential, near))
-
-
-def delayed_kernel(
-    inner: Kernel,
-    exact: Callable[[Array, Any], Array],
-    adaptation: Adaptation,
-    *,
-    transitions: int = 1,
-    walks: Walks | None = None,
-) -> Kernel:
-    """A NUTS kernel along a stand-in for the density; where it ends, the density accepts or refuses.
-
-    Delayed acceptance (Liu 2001, doi:10.1007/978-0-387-76371-2, section 9.4.3; Christen and Fox 2005,
-    doi:10.1198/106186005X76983): NUTS is reversible under the stand-in, so the draws are exact whatever it
-    is. Warm-up has no use for the exact density, which is first taken at its end.
-
-    Parameters
-    ----------
-    inner : Kernel
-        `joint_kernel` or `population_kernel` of the stand-in.
-    exact : callable
-        What the inner kernel's `position` gives, and `Numbers`, to the log density.
-    adaptation : Adaptation
-        The inner kernel's.
-    transitions : int
-        Of NUTS between two draws after warm-up, all accepted or refused together.
-    walks : Walks, optional
-        Where a stand-in misjudges one patient, no joint move is accepted until that patient has moved: alone,
-        and by the exact density.
-    """
-
-    def init(key: Array, start: Any, numbers: Numbers) -> DelayedState:
-        nuts = inner.init(key, start, numbers)
-        moves = jnp.zeros(0 if walks is None else nuts.z["effects"].shape[1])
-        return DelayedState(nuts, jnp.zeros(()), jnp.ones(()), jnp.zeros_like(nuts.num_steps), moves)
-
-    def excess_at(nuts: Any, numbers: Numbers) -> Array:
-        found = jax.lax.cond(
-            nuts.i >= adaptation.warmup,
-            lambda: exact(inner.position(nuts, numbers), numbers) + nuts.potential_energy,
-            lambda: jnp.zeros(()),
-        )
-        # A place without a density is left at once, if warm-up should end there.
-        return jnp.nan_to_num(found, nan=_NOWHERE, neginf=_NOWHERE)
-
-    def step(state: DelayedState, numbers: Numbers) -> DelayedState:
-        turns = jnp.where(state.nuts.i < adaptation.warmup, 1, transitions)
-        nothing = _Told(*(jnp.zeros_like(part) for part in _told(state.nuts)))
-        nuts, told = jax.lax.fori_loop(
-            0, turns, lambda _, carry: _counted(inner, carry, numbers), (state.nuts, nothing)
-        )
-        key, own, alone = jax.random.split(nuts.rng_key, 3)
-        excess = excess_at(nuts, numbers)
-        chance = jnp.where(nuts.i > adaptation.warmup, jnp.exp(jnp.minimum(excess - state.excess, 0.0)), 1.0)
-        is_taken = jax.random.uniform(own) < chance
-        kept = {
-            name: jax.tree.map(partial(jnp.where, is_taken), getattr(nuts, name), getattr(state.nuts, name))
-            for name in ("z", "z_grad", "potential_energy")
-        }
-        nuts = nuts._replace(
-            rng_key=key,
-            num_steps=told.steps,
-            accept_prob=told.acceptance / turns,
-            diverging=told.is_diverging,
-            **kept,
-        )
-        found = DelayedState(
-            nuts, jnp.where(is_taken, excess, state.excess), chance, told.longest, state.moves
-        )
-        return found if walks is None else walked(walks, found, alone, numbers)
-
-    def walked(walks: Walks, state: DelayedState, key: Array, numbers: Numbers) -> DelayedState:
-        z = state.nuts.z
-        moved = move_patients(
-            key,
-            z["effects"],
-            state.moves,
-            lambda effects: walks.patients({**z, "effects": effects}, numbers),
-            _walk_rate(state.nuts.i, adaptation),
-            proposals=0,
-            steps=walks.steps,
-        )
-        z = {**z, "effects": moved.effects}
-        value, slope = jax.value_and_grad(walks.potential(numbers))(z)
-        nuts = state.nuts._replace(z=z, potential_energy=value, z_grad=slope)
-        return state._replace(nuts=nuts, excess=excess_at(nuts, numbers), moves=moved.log_step)
-
-    def statistics(state: DelayedState) -> dict[str, Array]:
-        found = inner.statistics(state.nuts)
-        own = {"exact_acceptance": state.chance, "longest": state.longest}
-        return found | {"lp": found["lp"] + state.excess} | own
-
-    return Kernel(
-        init=init,
-        step=step,
-        position=lambda state, numbers: inner.position(state.nuts, numbers),
-        statistics=statistics,
-    )
-
-
-class _Told(NamedTuple):
-    """Of some transitions: steps in all, of the longest, acceptance summed, whether any diverged."""
-
-    steps: Array
-    longest: Array
-    acceptance: Array
-    is_diverging: Array
-
-
-def _told(nuts: Any) -> _Told:
-    return _Told(nuts.num_steps, nuts.num_steps, nuts.accept_prob, nuts.diverging)
-
-
-def _counted(inner: Kernel, carry: tuple[Any, _Told], numbers: Numbers) -> tuple[Any, _Told]:
-    """One more transition, and what is told of all so far."""
-    nuts, told = carry
-    nuts = inner.step(nuts, numbers)
-    last = _told(nuts)
-    longest = jnp.maximum(told.longest, last.longest)
-    is_diverging = told.is_diverging | last.is_diverging
-    return nuts, _Told(told.steps + last.steps, longest, told.acceptance + last.acceptance, is_diverging)
-
-
-def _walk_rate(iteration: Array, adaptation: Adaptation) -> Array:
-    """How fast the patients' steps adapt: ever slower in warm-up, not at all after it."""
-    return jnp.where(iteration < adaptation.warmup, 2.0 / (iteration + 6.0) ** 0.6, 0.0)
-
-
 class BlockedState(NamedTuple):
     """A chain between iterations: the population's NUTS state, the effects, and how patients move."""
 
@@ -363,7 +204,7 @@ def blocked_kernel(target: Target, adaptation: Adaptation) -> Kernel:
     def step(state: BlockedState, numbers: Numbers) -> BlockedState:
         whitened = state.nuts.z["population"]
         key, own = jax.random.split(state.key)
-        rate = _walk_rate(state.nuts.i, adaptation)
+        rate = walk_rate(state.nuts.i, adaptation.warmup)
         moved = move_patients(
             own, state.effects, state.moves, lambda effects: patients(whitened, effects, numbers), rate
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from hierarchical_twin.dims import PATIENT
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.adaptation import Learned, geometry_from, population_names
+from hierarchical_twin.inference.delayed import Walks, delayed_kernel
 from hierarchical_twin.inference.device import Place
 from hierarchical_twin.inference.emulator import Emulator
 from hierarchical_twin.inference.geometry import Geometry, Starts, find_geometry, starts_in
@@ -19,9 +21,8 @@ from hierarchical_twin.inference.kernels import (
     Kernel,
     Numbers,
     blocked_kernel,
-    delayed_kernel,
     joint_kernel,
-    patient_walks,
+    joint_potential,
     population_kernel,
     starts_along,
 )
@@ -41,7 +42,7 @@ _PATIENTS_PER_STEP = 20
 """Of all patients, for one more step that each then takes alone: the more, the likelier that one is misjudged."""
 _NOTE = (
     "chains follow polynomials of each patient's mechanism, which cost less; where they end, the mechanism "
-    "itself accepts or refuses"
+    "itself accepts or refuses, and then moves patients alone"
 )
 
 
@@ -145,13 +146,17 @@ class _Followed(NamedTuple):
 def _emulated_kernel(
     target: Target, emulator: Emulator, starts: Starts, numbers: Numbers, adaptation: Adaptation
 ) -> tuple[Kernel, Starts, Numbers]:
-    """NUTS along the polynomials, its ends accepted by the target; the starts with slopes as NUTS will see them."""
+    """NUTS along the polynomials, its ends accepted by the target, then patients alone; the starts with slopes
+    as NUTS will see them."""
 
     def density(flat: Any, numbers: _Followed) -> Any:
         return numbers.emulator.log_density(target.model.with_arrays(numbers.model), flat)
 
     def exact(flat: Any, numbers: Numbers) -> Any:
         return target.density(flat, numbers.model.model)
+
+    def patients(flat: Any, numbers: Numbers) -> Any:
+        return target.patients(flat, numbers.model.model)
 
     near = replace(target, density=density)
     numbers = Numbers(numbers.geometry, _Followed(target.numbers, emulator))
@@ -161,7 +166,7 @@ def _emulated_kernel(
         exact,
         adaptation,
         transitions=_TRANSITIONS,
-        walks=patient_walks(near, target, steps=steps),
+        walks=Walks(steps, patients, partial(joint_potential, near)),
     )
     return kernel, starts_along(near, starts, numbers), numbers
 

@@ -42,7 +42,7 @@ def move_patients(
     ----------
     key : Array
     effects : Array, shape [effect, patient]
-        In the informed frames' coordinates.
+        In coordinates in which they are about standard normal; `proposals` need the informed frames'.
     log_step : Array, shape [patient]
         Log size of the small step; adapted by `rate` towards accepting about a third.
     density : callable
@@ -74,6 +74,11 @@ def move_patients(
     start = (effects, density(effects), log_step, jnp.zeros_like(log_step))
     effects, _, log_step, chance = jax.lax.fori_loop(0, proposals + steps, body, start)
     return Moved(effects, log_step, chance)
+
+
+def walk_rate(iteration: Array, warmup: int) -> Array:
+    """How fast the patients' steps adapt: ever slower in warm-up, not at all after it."""
+    return jnp.where(iteration < warmup, 2.0 / (iteration + 6.0) ** 0.6, 0.0)
 
 
 def _draw_t(key: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:

@@ -37,7 +37,7 @@ from hierarchical_twin.inference.curvature import (
     outer_choices,
     quadratic_at,
 )
-from hierarchical_twin.inference.frames import Trial, centring, try_frames, without_frames
+from hierarchical_twin.inference.frames import FrameCheck, centring, check_frames, without_frames
 
 Numbers = Mapping[str, np.ndarray]
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
@@ -67,8 +67,8 @@ class Pilot:
         The compiled gradient of minus log density; `objective_of` wraps it.
     gradient_seconds : float
         Wall time of one gradient of the log density.
-    trial : Trial
-        Of the frames.
+    check : FrameCheck
+        Which frames hold.
     """
 
     model: Model
@@ -76,7 +76,7 @@ class Pilot:
     root: np.ndarray
     repeated: Repeated
     gradient_seconds: float
-    trial: Trial
+    check: FrameCheck
 
     @property
     def center(self) -> np.ndarray:
@@ -114,20 +114,21 @@ def find_pilot(model: Model) -> Pilot:
     position = np.where(is_population, position, 0.0)
     position = optimise(objective, position, is_population, iterations=60)
     root = _population_root(objective, position, is_population)
-    trial = try_frames(current, position, expand.raw)
+    check = check_frames(current, position, expand.raw)
     seconds = _gradient_seconds(repeated, position, current.numbers)
-    return Pilot(current, position, root, repeated, seconds, trial)
+    return Pilot(current, position, root, repeated, seconds, check)
 
 
 def without_failing(pilot: Pilot) -> Pilot:
     """The same pilot with the patients non-centred whose frames do not hold, and where these are most, with
     no frames: its model's information then says which effects are to be centred."""
-    trial = pilot.trial
-    if not trial.failing.any():
+    check = pilot.check
+    if not check.failing.any():
         return pilot
-    chosen = centring(pilot.model, trial)
-    failing = np.ones_like(trial.failing) if chosen else trial.failing
-    known = replace(without_frames(pilot.model.information, failing), choices={PATIENT: chosen})
+    chosen = centring(pilot.model, check)
+    known = without_frames(pilot.model.information, check.failing)
+    if chosen:
+        known = replace(known.blank(), fallbacks=known.fallbacks, choices={PATIENT: chosen})
     model = informed(pilot.model, known)
     convert = jax.jit(lambda flat: convert_point(pilot.model, model, flat))
     return replace(pilot, model=model, position=np.asarray(convert(jnp.asarray(pilot.position))))
@@ -144,12 +145,18 @@ def informed(model: Model, information: Information) -> Model:
     )
 
 
-def sampled_model(model: Model, pilot: Pilot) -> Model:
-    """The model to sample: the caller's, its `auto` and `informed` effects made from the pilot."""
+def sampled_model(model: Model, pilot: Pilot, *, whole: Pilot | None = None) -> Model:
+    """The model to sample: the caller's, its `auto` and `informed` effects made from the pilot.
+
+    `whole` is the pilot before frames were left out, if any were: by its information it is decided how levels
+    above the patient are sampled.
+    """
     known = pilot.model.information
     if any(group != PATIENT for group in model.cohort.effects):
-        values = jax.jit(lambda flat: parameters_at(pilot.model, flat))(jnp.asarray(pilot.position))
-        known = replace(known, choices={**known.choices, **outer_choices(pilot.model, values, known)})
+        whole = pilot if whole is None else whole
+        values = jax.jit(lambda flat: parameters_at(whole.model, flat))(jnp.asarray(whole.position))
+        outer = outer_choices(whole.model, values, whole.model.information)
+        known = replace(known, choices={**known.choices, **outer})
     return build(model.spec, model.cohort, parameterization=model.parameterization, information=known)
 
 

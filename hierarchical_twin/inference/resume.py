@@ -18,7 +18,7 @@ from hierarchical_twin.inference.curvature import blank_information
 from hierarchical_twin.inference.device import Place
 from hierarchical_twin.inference.emulator import Emulator
 from hierarchical_twin.inference.emulator_fit import emulator_arrays, emulator_from
-from hierarchical_twin.inference.frames import Trial
+from hierarchical_twin.inference.frames import FrameCheck
 from hierarchical_twin.inference.keeper import Keeper
 from hierarchical_twin.inference.pilot import Pilot, informed, repeated_gradient
 from hierarchical_twin.inference.provenance import package_version, spec_hash
@@ -126,8 +126,8 @@ def pilot_arrays(pilot: Pilot) -> dict[str, np.ndarray]:
         "position": pilot.position,
         "root": pilot.root,
         "gradient_seconds": np.asarray(pilot.gradient_seconds),
-        "failing": pilot.trial.failing,
-        "left": pilot.trial.left,
+        "failing": pilot.check.failing,
+        "left": pilot.check.left,
     }
 
 
@@ -146,5 +146,5 @@ def pilot_from(arrays: Mapping[str, np.ndarray], model: Model) -> Pilot:
     # The gradient is compiled from the model that the pilot began with: the very same program.
     repeated = repeated_gradient(informed(model, blank_information(model)))
     seconds = float(arrays["gradient_seconds"])
-    trial = Trial(arrays["failing"].astype(bool), arrays["left"])
-    return Pilot(informed(model, known), arrays["position"], arrays["root"], repeated, seconds, trial)
+    check = FrameCheck(arrays["failing"].astype(bool), arrays["left"])
+    return Pilot(informed(model, known), arrays["position"], arrays["root"], repeated, seconds, check)

@@ -184,8 +184,8 @@ def sample(
                 fit = partial(fit_emulator, pilot.model, pilot.center, pilot.root, preparing_place(place))
                 emulator = kept_emulator(keep, pilot.model, fit)
                 # One trajectory for all must not stick where one patient's frame fails.
-                pilot = without_failing(pilot)
-                own = sampled_model(model, pilot)
+                firm = without_failing(pilot)
+                own, pilot = sampled_model(model, firm, whole=pilot), firm
         tell(announcement(pilot, own, settings, place, memory, available))
         with clock.stage("plan"), float64_on(preparing_place(place)):
             run = prepare_run(flat_log_density, pilot, own, settings, old, plan, emulator)

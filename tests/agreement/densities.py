@@ -62,12 +62,12 @@ def random_information(spec: Spec, cohort: Cohort, *, seed: int = 0) -> Informat
         root = generator.normal(scale=0.5, size=(size, size, patients)) * (np.arange(patients) > 0)
         curvature[outcome] = np.einsum("ikp,jkp->ijp", root, root)
         score[outcome] = generator.normal(size=(size, patients)) * (np.arange(patients) > 0)
-    outer = {
+    choices = {
         group: {effect.label: OUTER[place % 2] for place, effect in enumerate(effects)}
         for group, effects in cohort.effects.items()
         if group != "patient"
     }
-    return Information(parameters, curvature, score, fallbacks=1, choices=outer)
+    return Information(parameters, curvature, score, fallbacks=1, choices=choices)
 
 
 def with_choice(spec: Spec, cohort: Cohort, choice: str) -> Model:

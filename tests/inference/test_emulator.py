@@ -15,6 +15,7 @@ from hierarchical_twin.backends.numpyro import flat_log_density
 from hierarchical_twin.graph.blocks import count_effects, join_blocks, mark_population
 from hierarchical_twin.graph.evaluate import log_density
 from hierarchical_twin.inference import emulator_fit as emulating
+from hierarchical_twin.inference import nuts
 from hierarchical_twin.inference import sample as sampling
 from hierarchical_twin.inference.checkpoint import open_checkpoint
 from hierarchical_twin.inference.device import choose_place
@@ -26,6 +27,7 @@ from hierarchical_twin.inference.patients import Densities
 from hierarchical_twin.inference.pilot import find_pilot
 from hierarchical_twin.inference.settings import TARGET_ACCEPT, Schedule, Settings, settle
 from inference.models import CASES, sleep_model
+from inference.test_checkpoint import Killed, die_at
 
 PLACE = choose_place("cpu", 2, 2)
 
@@ -190,6 +192,22 @@ def test_a_resumed_run_gives_the_same_draws(model, tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "fit_emulator", stopped)
     resumed = ht.sample(model, checkpoint=tmp_path / "kept", resume=True, **words)
     assert np.array_equal(resumed.tree["posterior"]["eta"], whole.tree["posterior"]["eta"])
+
+
+def test_a_run_killed_among_its_draws_goes_on(model, tmp_path, monkeypatch):
+    """How patients walk alone is part of a chain's state."""
+    words = {"draws": 12, "warmup": 20, "chains": 2, "seed": 3, "progress": False}
+    whole = ht.sample(model, **words)
+    monkeypatch.setattr(nuts, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(nuts, "_PIECE_SECONDS", 1e-9)
+    with monkeypatch.context() as patched:
+        die_at(patched, 50)
+        with pytest.raises(Killed):
+            ht.sample(model, checkpoint=tmp_path / "kept", **words)
+    assert list((tmp_path / "kept").glob("chain_*"))
+    resumed = ht.sample(model, checkpoint=tmp_path / "kept", resume=True, **words)
+    for name in ("eta", "S_I_typical"):
+        assert np.array_equal(resumed.tree["posterior"][name], whole.tree["posterior"][name])
 
 
 @pytest.mark.slow

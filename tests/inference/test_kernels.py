@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,14 @@ import pytest
 
 from hierarchical_twin.backends.numpyro import flat_log_density
 from hierarchical_twin.graph.blocks import split_blocks
+from hierarchical_twin.inference.delayed import Walks, delayed_kernel
 from hierarchical_twin.inference.device import choose_place
 from hierarchical_twin.inference.geometry import find_geometry, starts_in
 from hierarchical_twin.inference.kernels import (
     Adaptation,
     Numbers,
-    delayed_kernel,
     joint_kernel,
-    patient_walks,
+    joint_potential,
     starts_along,
 )
 from hierarchical_twin.inference.moves import move_patients
@@ -77,11 +77,6 @@ def test_a_density_that_is_not_a_number_is_never_entered():
     assert effects.mean() == pytest.approx(-np.sqrt(2 / np.pi), abs=0.05)
 
 
-class Followed(NamedTuple):
-    model: Any
-    near: Any
-
-
 def stretches(values: np.ndarray) -> int:
     """The most draws in a row that a chain ``[chain, draw]`` stays where it is."""
     longest = 0
@@ -99,18 +94,23 @@ def test_steps_alone_make_up_for_a_stand_in_that_misjudges_a_patient():
         target = make_target(model, flat_log_density)
 
         def near_density(flat, numbers):
-            return target.density(flat, numbers.near) - 8.0 * split_blocks(model, flat)[1][0, 0] ** 2
+            return target.density(flat, numbers) - 8.0 * split_blocks(model, flat)[1][0, 0] ** 2
 
         def exact(flat, numbers):
-            return target.density(flat, numbers.model.model)
+            return target.density(flat, numbers.model)
 
         near = replace(target, density=near_density)
-        numbers = Numbers(geometry, Followed(target.numbers, target.numbers))
+        numbers = Numbers(geometry, target.numbers)
         starts = starts_along(near, starts_in(geometry, pilot, model, 4, 4), numbers)
         adaptation = Adaptation(300, 0.9, 8)
 
+        def patients(flat, numbers):
+            return target.patients(flat, numbers.model)
+
         def drawn(walks):
-            kernel = delayed_kernel(joint_kernel(near, adaptation), exact, adaptation, walks=walks)
+            kernel = delayed_kernel(
+                joint_kernel(near, adaptation), exact, adaptation, transitions=2, walks=walks
+            )
             schedule, place = Schedule(4, 300, 2000, seed=4), choose_place("cpu", 4)
             found = run_chains(kernel, starts, numbers, schedule, place=place, watch=lambda progress: None)
             last = target.density(jnp.asarray(found.positions[0, -1]), target.numbers)
@@ -119,7 +119,7 @@ def test_steps_alone_make_up_for_a_stand_in_that_misjudges_a_patient():
                 jax.vmap(jax.vmap(lambda flat: split_blocks(model, flat)[1][0, 0]))(found.positions)
             )
 
-        joint, alone = drawn(None), drawn(patient_walks(near, target, steps=4))
+        joint, alone = drawn(None), drawn(Walks(4, patients, partial(joint_potential, near)))
     assert stretches(joint) > 5 * stretches(alone)
     assert alone.mean() == pytest.approx(0.0, abs=0.25) and alone.std() == pytest.approx(1.0, abs=0.15)
     assert joint.std() < 0.8

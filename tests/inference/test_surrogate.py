@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hierarchical_twin.inference.delayed import delayed_kernel
 from hierarchical_twin.inference.device import choose_place
 from hierarchical_twin.inference.geometry import Geometry
-from hierarchical_twin.inference.kernels import Adaptation, Numbers, delayed_kernel, population_kernel
+from hierarchical_twin.inference.kernels import Adaptation, Numbers, population_kernel
 from hierarchical_twin.inference.marginal.surrogate import GOOD_SPREAD, Region, fit_surrogate
 from hierarchical_twin.inference.nuts import run_chains
 from hierarchical_twin.inference.settings import Schedule

@@ -1,0 +1,176 @@
+"""NUTS along a stand-in for a density that costs more; where a trajectory ends, the density accepts or refuses.
+
+The stand-ins are `emulator` for the mechanism of joint chains, and `marginal.surrogate` for integrals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from hierarchical_twin.inference.kernels import Adaptation, Kernel, Numbers
+from hierarchical_twin.inference.moves import move_patients, walk_rate
+
+Array = Any
+_NOWHERE = -1e300
+
+
+class DelayedState(NamedTuple):
+    """A chain between iterations: NUTS along the stand-in, the exact density less it, the last chance, the steps
+    of the longest trajectory since the draw before, and how patients walk ``[patient]``, if they do."""
+
+    nuts: Any
+    excess: Array
+    chance: Array
+    longest: Array
+    moves: Array
+
+
+@dataclass(frozen=True)
+class Walks:
+    """How patients walk alone after a joint move.
+
+    Attributes
+    ----------
+    steps : int
+    patients : callable
+        What the inner kernel's `position` gives, and `Numbers`, to each patient's exact log density ``[patient]``.
+    potential : callable
+        `Numbers` to the stand-in's minus log density, a function of the inner kernel's coordinates.
+    """
+
+    steps: int
+    patients: Callable[[Array, Any], Array]
+    potential: Callable[[Any], Callable[[dict[str, Array]], Array]]
+
+
+def delayed_kernel(
+    inner: Kernel,
+    exact: Callable[[Array, Any], Array],
+    adaptation: Adaptation,
+    *,
+    transitions: int = 1,
+    walks: Walks | None = None,
+) -> Kernel:
+    """A NUTS kernel along a stand-in for the density; where it ends, the density accepts or refuses.
+
+    Delayed acceptance (Liu 2001, doi:10.1007/978-0-387-76371-2, section 9.4.3; Christen and Fox 2005,
+    doi:10.1198/106186005X76983): NUTS is reversible under the stand-in, so the draws are exact whatever it
+    is. Joint moves have no use for the exact density in warm-up; it is first taken at its end. Patients who then
+    walk alone do so by the exact density, and leave it as it is.
+
+    Parameters
+    ----------
+    inner : Kernel
+        `joint_kernel` or `population_kernel` of the stand-in.
+    exact : callable
+        What the inner kernel's `position` gives, and `Numbers`, to the log density.
+    adaptation : Adaptation
+        The inner kernel's.
+    transitions : int
+        Of NUTS between two draws after warm-up, all accepted or refused together.
+    walks : Walks, optional
+        Where a stand-in misjudges one patient, no joint move is accepted until that patient has moved: alone,
+        and by the exact density.
+    """
+
+    def init(key: Array, start: Any, numbers: Numbers) -> DelayedState:
+        nuts = inner.init(key, start, numbers)
+        moves = jnp.zeros(0 if walks is None else nuts.z["effects"].shape[1])
+        return DelayedState(nuts, jnp.zeros(()), jnp.ones(()), jnp.zeros_like(nuts.num_steps), moves)
+
+    def excess_at(nuts: Any, numbers: Numbers) -> Array:
+        found = jax.lax.cond(
+            nuts.i >= adaptation.warmup,
+            lambda: exact(inner.position(nuts, numbers), numbers) + nuts.potential_energy,
+            lambda: jnp.zeros(()),
+        )
+        # A place without a density is left at once, if warm-up should end there.
+        return jnp.nan_to_num(found, nan=_NOWHERE, neginf=_NOWHERE)
+
+    def step(state: DelayedState, numbers: Numbers) -> DelayedState:
+        turns = jnp.where(state.nuts.i < adaptation.warmup, 1, transitions)
+        nothing = _Told(*(jnp.zeros_like(part) for part in _told(state.nuts)))
+        nuts, told = jax.lax.fori_loop(
+            0, turns, lambda _, carry: _counted(inner, carry, numbers), (state.nuts, nothing)
+        )
+        key, own, alone = jax.random.split(nuts.rng_key, 3)
+        excess = excess_at(nuts, numbers)
+        chance = jnp.where(nuts.i > adaptation.warmup, jnp.exp(jnp.minimum(excess - state.excess, 0.0)), 1.0)
+        is_taken = jax.random.uniform(own) < chance
+        kept = {
+            name: jax.tree.map(partial(jnp.where, is_taken), getattr(nuts, name), getattr(state.nuts, name))
+            for name in ("z", "z_grad", "potential_energy")
+        }
+        nuts = nuts._replace(
+            rng_key=key,
+            num_steps=told.steps,
+            accept_prob=told.acceptance / turns,
+            diverging=told.is_diverging,
+            **kept,
+        )
+        found = DelayedState(
+            nuts, jnp.where(is_taken, excess, state.excess), chance, told.longest, state.moves
+        )
+        return found if walks is None else walked(walks, found, alone, numbers)
+
+    def walked(walks: Walks, state: DelayedState, key: Array, numbers: Numbers) -> DelayedState:
+        z = state.nuts.z
+
+        def patients(effects: Array) -> Array:
+            there = state.nuts._replace(z={**z, "effects": effects})
+            return walks.patients(inner.position(there, numbers), numbers)
+
+        moved = move_patients(
+            key,
+            z["effects"],
+            state.moves,
+            patients,
+            walk_rate(state.nuts.i, adaptation.warmup),
+            proposals=0,
+            steps=walks.steps,
+        )
+        z = {**z, "effects": moved.effects}
+        value, slope = jax.value_and_grad(walks.potential(numbers))(z)
+        nuts = state.nuts._replace(z=z, potential_energy=value, z_grad=slope)
+        return state._replace(nuts=nuts, excess=excess_at(nuts, numbers), moves=moved.log_step)
+
+    def statistics(state: DelayedState) -> dict[str, Array]:
+        found = inner.statistics(state.nuts)
+        own = {"exact_acceptance": state.chance, "longest": state.longest}
+        return found | {"lp": found["lp"] + state.excess} | own
+
+    return Kernel(
+        init=init,
+        step=step,
+        position=lambda state, numbers: inner.position(state.nuts, numbers),
+        statistics=statistics,
+    )
+
+
+class _Told(NamedTuple):
+    """Of some transitions: steps in all, of the longest, acceptance summed, whether any diverged."""
+
+    steps: Array
+    longest: Array
+    acceptance: Array
+    is_diverging: Array
+
+
+def _told(nuts: Any) -> _Told:
+    return _Told(nuts.num_steps, nuts.num_steps, nuts.accept_prob, nuts.diverging)
+
+
+def _counted(inner: Kernel, carry: tuple[Any, _Told], numbers: Numbers) -> tuple[Any, _Told]:
+    """One more transition, and what is told of all so far."""
+    nuts, told = carry
+    nuts = inner.step(nuts, numbers)
+    last = _told(nuts)
+    longest = jnp.maximum(told.longest, last.longest)
+    is_diverging = told.is_diverging | last.is_diverging
+    return nuts, _Told(told.steps + last.steps, longest, told.acceptance + last.acceptance, is_diverging)
