@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hierarchical_twin.graph.blocks import join_blocks, mark_population, split_blocks
+from hierarchical_twin.graph.blocks import join_blocks, mark_population, population_slots, split_blocks
 from hierarchical_twin.graph.evaluate import log_density, score
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.pilot import Objective, Pilot, convert_points, draw_starts
@@ -68,12 +68,17 @@ def find_geometry(pilot: Pilot, model: Model) -> Geometry:
         return Geometry(center, pilot.root, np.zeros(shape), np.ones(shape))
     # The pilot's own draws say how wide another parameterization's coordinates are.
     points = convert_points(pilot, model, draw_starts(pilot, 200, seed=0))
-    population = points[:, marked]
-    center, spread = population.mean(axis=0), population.std(axis=0)
     _, rows = split_blocks(model, jnp.asarray(points.mean(axis=0)))
     _, scales = split_blocks(model, jnp.asarray(points.std(axis=0)))
-    root = np.diag(np.maximum(spread, 1e-6))
+    center, root = pilot.center, pilot.root
+    if _population_shapes(model) != _population_shapes(pilot.model):
+        population = points[:, marked]
+        center, root = population.mean(axis=0), np.diag(np.maximum(population.std(axis=0), 1e-6))
     return Geometry(center, root, np.asarray(rows), np.maximum(np.asarray(scales), 1e-6))
+
+
+def _population_shapes(model: Model) -> list[tuple[str, tuple[int, ...]]]:
+    return [(slot.name, slot.shape) for slot in population_slots(model)]
 
 
 class Starts(NamedTuple):
