@@ -33,20 +33,27 @@ class DelayedState(NamedTuple):
 
 @dataclass(frozen=True)
 class Walks:
-    """How patients walk alone after a joint move.
+    """How one block of coordinates walks by the exact density after a joint move.
 
     Attributes
     ----------
+    block : {"effects", "population"}
+        Effects walk patient by patient, the population as one.
     steps : int
-    patients : callable
-        What the inner kernel's `position` gives, and `Numbers`, to each patient's exact log density ``[patient]``.
+    every : int
+        Of so many draws one walks.
+    density : callable
+        What the inner kernel's `position` gives, and `Numbers`, to the exact log density of each that walks
+        ``[patient]`` or ``[1]``.
     potential : callable
         `Numbers` to the stand-in's minus log density, a function of the inner kernel's coordinates.
     """
 
+    block: str
     steps: int
-    patients: Callable[[Array, Any], Array]
+    density: Callable[[Array, Any], Array]
     potential: Callable[[Any], Callable[[dict[str, Array]], Array]]
+    every: int = 1
 
 
 def delayed_kernel(
@@ -75,13 +82,13 @@ def delayed_kernel(
     transitions : int
         Of NUTS between two draws after warm-up, all accepted or refused together.
     walks : Walks, optional
-        Where a stand-in misjudges one patient, no joint move is accepted until that patient has moved: alone,
-        and by the exact density.
+        A chain that is where a stand-in sees far too little stays there: no joint move is accepted until small
+        steps by the exact density have led out, of a patient alone or of the population.
     """
 
     def init(key: Array, start: Any, numbers: Numbers) -> DelayedState:
         nuts = inner.init(key, start, numbers)
-        moves = jnp.zeros(0 if walks is None else nuts.z["effects"].shape[1])
+        moves = jnp.zeros(0 if walks is None else _columns(nuts.z[walks.block]).shape[1])
         return DelayedState(nuts, jnp.zeros(()), jnp.ones(()), jnp.zeros_like(nuts.num_steps), moves)
 
     def excess_at(nuts: Any, numbers: Numbers) -> Array:
@@ -117,25 +124,31 @@ def delayed_kernel(
         found = DelayedState(
             nuts, jnp.where(is_taken, excess, state.excess), chance, told.longest, state.moves
         )
-        return found if walks is None else walked(walks, found, alone, numbers)
+        if walks is None:
+            return found
+        if walks.every == 1:
+            return walked(walks, found, alone, numbers)
+        is_due = nuts.i % walks.every == 0
+        return jax.lax.cond(is_due, lambda: walked(walks, found, alone, numbers), lambda: found)
 
     def walked(walks: Walks, state: DelayedState, key: Array, numbers: Numbers) -> DelayedState:
         z = state.nuts.z
+        block = z[walks.block]
 
-        def patients(effects: Array) -> Array:
-            there = state.nuts._replace(z={**z, "effects": effects})
-            return walks.patients(inner.position(there, numbers), numbers)
+        def density(columns: Array) -> Array:
+            there = state.nuts._replace(z={**z, walks.block: columns.reshape(block.shape)})
+            return walks.density(inner.position(there, numbers), numbers)
 
         moved = move_patients(
             key,
-            z["effects"],
+            _columns(block),
             state.moves,
-            patients,
+            density,
             walk_rate(state.nuts.i, adaptation.warmup),
             proposals=0,
             steps=walks.steps,
         )
-        z = {**z, "effects": moved.effects}
+        z = {**z, walks.block: moved.effects.reshape(block.shape)}
         value, slope = jax.value_and_grad(walks.potential(numbers))(z)
         nuts = state.nuts._replace(z=z, potential_energy=value, z_grad=slope)
         return state._replace(nuts=nuts, excess=excess_at(nuts, numbers), moves=moved.log_step)
@@ -151,6 +164,11 @@ def delayed_kernel(
         position=lambda state, numbers: inner.position(state.nuts, numbers),
         statistics=statistics,
     )
+
+
+def _columns(block: Array) -> Array:
+    """A block ``[coordinate, ...]`` with one column for each that walks."""
+    return block.reshape(block.shape[0], -1)
 
 
 class _Told(NamedTuple):

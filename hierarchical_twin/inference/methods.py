@@ -40,6 +40,8 @@ _TRANSITIONS = 2
 """Of NUTS along polynomials between two draws: they cost a fraction of what the time was estimated by."""
 _PATIENTS_PER_STEP = 20
 """Of all patients, for one more step that each then takes alone: the more, the likelier that one is misjudged."""
+_DRAWS_PER_WALK = 2
+"""Of the population, by integrals that cost far more than the polynomial."""
 _NOTE = (
     "chains follow polynomials of each patient's mechanism, which cost less; where they end, the mechanism "
     "itself accepts or refuses, and then moves patients alone"
@@ -166,7 +168,7 @@ def _emulated_kernel(
         exact,
         adaptation,
         transitions=_TRANSITIONS,
-        walks=Walks(steps, patients, partial(joint_potential, near)),
+        walks=Walks("effects", steps, patients, partial(joint_potential, near)),
     )
     return kernel, starts_along(near, starts, numbers), numbers
 
@@ -197,12 +199,19 @@ def _population_kernel(
         prior = log_prior(lone.with_arrays(numbers.model.lone), population)
         return prior + numbers.model.surrogate.at(population)
 
+    def one(population: Any, numbers: Numbers) -> Any:
+        return exact(population, numbers)[None]
+
+    def potential(numbers: Numbers) -> Callable[[Any], Any]:
+        return lambda z: -polynomial(z["population"], numbers)
+
     numbers = Numbers(geometry, _Integrated(plan.numbers, lone.numbers, fitted.surrogate))
     if fitted.surrogate is None:
         return plan, population_kernel(whole, adaptation), numbers
     if fitted.spread > GOOD_SPREAD:
         inner = population_kernel(polynomial, adaptation)
-        return plan, delayed_kernel(inner, exact, adaptation), numbers
+        walks = Walks("population", 1, one, potential, every=_DRAWS_PER_WALK)
+        return plan, delayed_kernel(inner, exact, adaptation, walks=walks), numbers
     return replace(plan, surrogate=fitted.surrogate), population_kernel(polynomial, adaptation), numbers
 
 

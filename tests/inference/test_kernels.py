@@ -119,7 +119,7 @@ def test_steps_alone_make_up_for_a_stand_in_that_misjudges_a_patient():
                 jax.vmap(jax.vmap(lambda flat: split_blocks(model, flat)[1][0, 0]))(found.positions)
             )
 
-        joint, alone = drawn(None), drawn(Walks(4, patients, partial(joint_potential, near)))
+        joint, alone = drawn(None), drawn(Walks("effects", 4, patients, partial(joint_potential, near)))
     assert stretches(joint) > 5 * stretches(alone)
     assert alone.mean() == pytest.approx(0.0, abs=0.25) and alone.std() == pytest.approx(1.0, abs=0.15)
     assert joint.std() < 0.8

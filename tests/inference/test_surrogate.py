@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hierarchical_twin.inference.delayed import delayed_kernel
+from hierarchical_twin.inference.delayed import Walks, delayed_kernel
 from hierarchical_twin.inference.device import choose_place
 from hierarchical_twin.inference.geometry import Geometry
 from hierarchical_twin.inference.kernels import Adaptation, Numbers, population_kernel
@@ -88,6 +88,44 @@ def test_no_polynomial_stands_in_for_noise():
         return 50 * rng.standard_normal(len(points)), 50 * rng.standard_normal(points.shape)
 
     assert fit_surrogate(noise, flat_prior, region(2)).surrogate is None
+
+
+def test_a_tail_that_a_stand_in_cuts_off_is_visited_by_walking():
+    """Beyond 1.5 NUTS sees next to nothing; the population walks there, and back."""
+
+    def exact(u, numbers):
+        return -0.5 * jnp.sum(u**2)
+
+    def quick(u, numbers):
+        return exact(u, numbers) - 4.0 * jax.nn.softplus(5.0 * (u[0] - 1.5))
+
+    def potential(numbers):
+        return lambda z: -quick(z["population"], numbers)
+
+    geometry = Geometry(np.zeros(2), np.eye(2), np.zeros((1, 1)), np.ones((1, 1)))
+    adaptation = Adaptation(200, 0.8, 10)
+    walks = Walks("population", 1, lambda u, numbers: exact(u, numbers)[None], potential, every=2)
+    drawn = run_chains(
+        delayed_kernel(population_kernel(quick, adaptation), exact, adaptation, walks=walks),
+        np.zeros((4, 2)),
+        Numbers(geometry, ()),
+        Schedule(4, 200, 5000, seed=3),
+        place=choose_place("cpu", 4),
+        watch=lambda progress: None,
+    )
+    first = drawn.positions[..., 0]
+    assert np.mean(first > 1.8) == pytest.approx(0.0359, abs=0.008)
+    np.testing.assert_allclose(first.std(), 1.0, atol=0.05)
+    np.testing.assert_allclose(drawn.stats["lp"], -0.5 * np.sum(drawn.positions**2, axis=2), atol=1e-8)
+    alone = run_chains(
+        delayed_kernel(population_kernel(quick, adaptation), exact, adaptation),
+        np.zeros((4, 2)),
+        Numbers(geometry, ()),
+        Schedule(4, 200, 5000, seed=3),
+        place=choose_place("cpu", 4),
+        watch=lambda progress: None,
+    )
+    assert np.mean(alone.positions[..., 0] > 1.8) < 0.02, "without steps it is hardly ever seen"
 
 
 @pytest.mark.parametrize("transitions", [1, 3])
