@@ -3,8 +3,8 @@
     python case_studies/compare_methods.py
 
 Writes ``methods.md`` beside this file: for each cohort the largest distance of posterior means of population
-parameters, in joint posterior SDs, the ratios of SDs, and what each fit's verdict is. One more cohort is
-simulated: growth with a log-linked rate and two scans a patient, where Laplace's approximation is biased.
+parameters, in joint posterior SDs, the ratios of SDs, and what each fit's verdict is. One more cohort is that of
+``tumor_growth/simulate_two_scans.py``, where Laplace's approximation is biased.
 """
 
 from __future__ import annotations
@@ -12,36 +12,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-import numpy as np
-import pandas as pd
 from refit import HERE, SEED, STUDIES
 
 import hierarchical_twin as ht
 
 DRAWS = 2000
-TWO_SCAN_PATIENTS = 12
 SLOWEST = "glucose_minimal_model"
 MOST_MEAN, MOST_SD = 0.1, 0.1
 
 
-def two_scans(seed: int = 0) -> ht.Model:
-    """Growth with a log link on the rate, two scans a patient: effects have long, flat lower tails."""
-    text = ht.shipped_specs()["tumor_growth"].read_text(encoding="utf-8")
-    text = text.replace("link: identity", "link: log")
-    text = text.replace("Normal(mean=0, sd=0.2)", "LogNormal(median=0.05, sd=1)")
-    text = text.replace('r: "HalfNormal(0.1)"', 'r: "HalfNormal(1)"')
-    spec, rng = ht.parse_spec(text), np.random.default_rng(seed)
-    rows = []
-    for number in range(TWO_SCAN_PATIENTS):
-        start, rate = -1.6 + 0.4 * rng.standard_normal(), 0.05 * np.exp(0.6 * rng.standard_normal())
-        for day in (0.0, rng.uniform(3, 10)):
-            rows.append((f"p{number}", day, np.exp(start + rate * day + 0.2 * rng.standard_normal())))
-    return ht.build(spec, ht.read_cohort(pd.DataFrame(rows, columns=["id", "time_d", "volume_cm3"]), spec))
-
-
 def cohorts() -> Iterator[tuple[str, ht.Model]]:
     """The two scans, then every shipped cohort whose patients have effects, the one that takes longest last."""
-    yield "growth, two scans (simulated)", two_scans()
+    spec = ht.read_spec(HERE / "tumor_growth" / "two_scans.yaml")
+    yield (
+        "two_scans (simulated)",
+        ht.build(spec, ht.read_cohort(HERE / "tumor_growth" / "two_scans.csv", spec)),
+    )
     for study in sorted(STUDIES, key=lambda study: study.folder == SLOWEST):
         spec = ht.read_spec(ht.shipped_specs()[study.spec])
         model = ht.build(spec, ht.read_cohort(HERE / study.folder / study.data, spec))

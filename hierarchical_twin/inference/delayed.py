@@ -22,7 +22,7 @@ _NOWHERE = -1e300
 
 class DelayedState(NamedTuple):
     """A chain between iterations: NUTS along the stand-in, the exact density less it, the last chance, the steps
-    of the longest trajectory since the draw before, and how patients walk ``[patient]``, if they do."""
+    of the longest trajectory since the draw before, and the log step of each that walks ``[column]``."""
 
     nuts: Any
     excess: Array
@@ -68,8 +68,8 @@ def delayed_kernel(
 
     Delayed acceptance (Liu 2001, doi:10.1007/978-0-387-76371-2, section 9.4.3; Christen and Fox 2005,
     doi:10.1198/106186005X76983): NUTS is reversible under the stand-in, so the draws are exact whatever it
-    is. Joint moves have no use for the exact density in warm-up; it is first taken at its end. Patients who then
-    walk alone do so by the exact density, and leave it as it is.
+    is. They have no use for the exact density in warm-up; it is first taken at its end. What walks afterwards does so
+    by Metropolis steps under the exact density, in warm-up too.
 
     Parameters
     ----------

@@ -7,7 +7,6 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 import pytest
 from arviz_stats.base import array_stats
 from scipy.stats import multivariate_normal
@@ -34,7 +33,7 @@ from hierarchical_twin.inference.marginal.tails import tail_shapes
 from hierarchical_twin.inference.marginal.verdict import Weights, estimate_shifts, judge
 from hierarchical_twin.inference.patients import Densities, take_patients
 from hierarchical_twin.inference.pilot import find_pilot
-from inference.models import LINEAR, linear_model, unequal_patients
+from inference.models import CASES, LINEAR, linear_model, unequal_patients
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,23 +42,11 @@ def double_precision():
         yield
 
 
-def two_scan_model(patients: int, seed: int = 0) -> ht.Model:
+def two_scan_model() -> ht.Model:
     """Growth with a log link on the rate and two scans a patient: a long, flat lower tail."""
-    text = ht.shipped_specs()["tumor_growth"].read_text(encoding="utf-8")
-    for old, new in (
-        ("link: identity", "link: log"),
-        ("Normal(mean=0, sd=0.2)", "LogNormal(median=0.05, sd=1)"),
-        ('r: "HalfNormal(0.1)"', 'r: "HalfNormal(1)"'),
-    ):
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    spec, rng = ht.parse_spec(text), np.random.default_rng(seed)
-    rows = []
-    for number in range(patients):
-        start, rate = -1.6 + 0.4 * rng.standard_normal(), 0.05 * np.exp(0.6 * rng.standard_normal())
-        for day in (0.0, rng.uniform(3, 10)):
-            rows.append((f"p{number}", day, np.exp(start + rate * day + 0.2 * rng.standard_normal())))
-    return ht.build(spec, ht.read_cohort(pd.DataFrame(rows, columns=["id", "time_d", "volume_cm3"]), spec))
+    folder = CASES / "tumor_growth"
+    spec = ht.read_spec(folder / "two_scans.yaml")
+    return ht.build(spec, ht.read_cohort(folder / "two_scans.csv", spec))
 
 
 class Case:
@@ -84,7 +71,7 @@ def linear(double_precision) -> Case:
 
 @pytest.fixture(scope="module")
 def two_scan(double_precision) -> Case:
-    return Case(two_scan_model(12))
+    return Case(two_scan_model())
 
 
 def patient_moments(case: Case, population: np.ndarray, place: int) -> tuple[np.ndarray, ...]:
