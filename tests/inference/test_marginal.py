@@ -12,8 +12,11 @@ from arviz_stats.base import array_stats
 from scipy.stats import multivariate_normal
 
 import hierarchical_twin as ht
+from hierarchical_twin.backends.numpyro import flat_log_density
 from hierarchical_twin.graph.blocks import join_blocks, mark_population, split_blocks
 from hierarchical_twin.graph.evaluate import flat_names, parameters_at, score
+from hierarchical_twin.inference import methods
+from hierarchical_twin.inference.delayed import delayed_kernel
 from hierarchical_twin.inference.device import choose_place
 from hierarchical_twin.inference.marginal.conditional import draw_effects, flat_draws
 from hierarchical_twin.inference.marginal.density import (
@@ -33,6 +36,7 @@ from hierarchical_twin.inference.marginal.tails import tail_shapes
 from hierarchical_twin.inference.marginal.verdict import Weights, estimate_shifts, judge
 from hierarchical_twin.inference.patients import Densities, take_patients
 from hierarchical_twin.inference.pilot import find_pilot
+from hierarchical_twin.inference.settings import Schedule, Settings
 from inference.models import CASES, LINEAR, linear_model, unequal_patients
 
 
@@ -232,3 +236,22 @@ def test_tail_shapes_agree_with_arviz():
     known = [float(array_stats.psislw(-column)[1]) for column in weights.T]
     np.testing.assert_allclose(tail_shapes(weights), known, atol=0.05)
     assert tail_shapes(np.zeros((100, 1)))[0] == -np.inf
+
+
+def test_a_polynomial_that_is_not_good_enough_is_walked_beside(two_scan, monkeypatch):
+    """One that is good enough is followed alone."""
+    seen = []
+
+    def delayed(inner, exact, adaptation, *, walks):
+        seen.append(walks)
+        return delayed_kernel(inner, exact, adaptation, walks=walks)
+
+    monkeypatch.setattr(methods, "delayed_kernel", delayed)
+    settings = Settings(Schedule(2, 10, 10), "numpyro", "marginal", 0.8, 10)
+    for good in (10.0, 0.0):
+        monkeypatch.setattr(methods, "GOOD_SPREAD", good)
+        methods.prepare_run(
+            flat_log_density, two_scan.pilot, two_scan.model, settings, None, lambda: two_scan.plan
+        )
+    (walks,) = seen
+    assert (walks.block, walks.steps) == ("population", 1)

@@ -11,8 +11,9 @@ from agreement.shipped import TABLES
 import hierarchical_twin as ht
 from hierarchical_twin.graph.blocks import mark_population
 from hierarchical_twin.graph.evaluate import central_point, flat_size, layout, log_density, parameters_at
+from hierarchical_twin.inference.geometry import find_geometry
 from hierarchical_twin.inference.pilot import convert_points, draw_starts, find_pilot, sampled_model
-from inference.models import LINEAR, linear_model
+from inference.models import LINEAR, linear_model, sleep_model
 
 GROWTH = ht.shipped_specs()["tumor_growth"].read_text(encoding="utf-8")
 
@@ -81,3 +82,11 @@ def test_data_that_cannot_be_under_the_priors():
     model = ht.build(spec, ht.read_cohort(TABLES["tumor_growth"](), spec))
     with pytest.raises(ht.SamplingError, match=r"start of sampling: got .*not finite"):
         ht.sample(model, chains=1, warmup=5, draws=5, device="cpu", progress=False)
+
+
+@pytest.mark.parametrize("choice", ["centered", "noncentered"])
+def test_the_populations_scales_serve_any_coordinates_of_the_effects(choice):
+    pilot = find_pilot(sleep_model())
+    geometry = find_geometry(pilot, ht.build(pilot.model.spec, pilot.model.cohort, parameterization=choice))
+    assert np.array_equal(geometry.root, pilot.root) and np.array_equal(geometry.center, pilot.center)
+    assert geometry.effect_scale.shape == (2, 6) and (geometry.effect_scale > 0).all()

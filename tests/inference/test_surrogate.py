@@ -90,42 +90,66 @@ def test_no_polynomial_stands_in_for_noise():
     assert fit_surrogate(noise, flat_prior, region(2)).surrogate is None
 
 
+def cut_off_exact(u, numbers):
+    return -0.5 * jnp.sum(u**2)
+
+
+def cut_off(u, numbers):
+    """A stand-in that sees next to nothing beyond 1.5."""
+    return cut_off_exact(u, numbers) - 4.0 * jax.nn.softplus(5.0 * (u[0] - 1.5))
+
+
+def cut_off_potential(numbers):
+    return lambda z: -cut_off(z["population"], numbers)
+
+
+CUT_OFF_WALKS = Walks(
+    "population", 1, lambda u, numbers: cut_off_exact(u, numbers)[None], cut_off_potential, every=2
+)
+PLAIN = Numbers(Geometry(np.zeros(2), np.eye(2), np.zeros((1, 1)), np.ones((1, 1))), ())
+
+
+def cut_off_kernel(warmup: int, walks: Walks | None):
+    adaptation = Adaptation(warmup, 0.8, 10)
+    return delayed_kernel(population_kernel(cut_off, adaptation), cut_off_exact, adaptation, walks=walks)
+
+
 def test_a_tail_that_a_stand_in_cuts_off_is_visited_by_walking():
-    """Beyond 1.5 NUTS sees next to nothing; the population walks there, and back."""
+    """NUTS does not go there; the population walks there, and back."""
 
-    def exact(u, numbers):
-        return -0.5 * jnp.sum(u**2)
+    def drawn(walks):
+        return run_chains(
+            cut_off_kernel(200, walks),
+            np.zeros((4, 2)),
+            PLAIN,
+            Schedule(4, 200, 5000, seed=3),
+            place=choose_place("cpu", 4),
+            watch=lambda progress: None,
+        )
 
-    def quick(u, numbers):
-        return exact(u, numbers) - 4.0 * jax.nn.softplus(5.0 * (u[0] - 1.5))
-
-    def potential(numbers):
-        return lambda z: -quick(z["population"], numbers)
-
-    geometry = Geometry(np.zeros(2), np.eye(2), np.zeros((1, 1)), np.ones((1, 1)))
-    adaptation = Adaptation(200, 0.8, 10)
-    walks = Walks("population", 1, lambda u, numbers: exact(u, numbers)[None], potential, every=2)
-    drawn = run_chains(
-        delayed_kernel(population_kernel(quick, adaptation), exact, adaptation, walks=walks),
-        np.zeros((4, 2)),
-        Numbers(geometry, ()),
-        Schedule(4, 200, 5000, seed=3),
-        place=choose_place("cpu", 4),
-        watch=lambda progress: None,
-    )
-    first = drawn.positions[..., 0]
+    walking = drawn(CUT_OFF_WALKS)
+    first = walking.positions[..., 0]
     assert np.mean(first > 1.8) == pytest.approx(0.0359, abs=0.008)
     np.testing.assert_allclose(first.std(), 1.0, atol=0.05)
-    np.testing.assert_allclose(drawn.stats["lp"], -0.5 * np.sum(drawn.positions**2, axis=2), atol=1e-8)
-    alone = run_chains(
-        delayed_kernel(population_kernel(quick, adaptation), exact, adaptation),
-        np.zeros((4, 2)),
-        Numbers(geometry, ()),
-        Schedule(4, 200, 5000, seed=3),
-        place=choose_place("cpu", 4),
-        watch=lambda progress: None,
-    )
-    assert np.mean(alone.positions[..., 0] > 1.8) < 0.02, "without steps it is hardly ever seen"
+    np.testing.assert_allclose(walking.stats["lp"], -0.5 * np.sum(walking.positions**2, axis=2), atol=1e-8)
+    assert np.mean(drawn(None).positions[..., 0] > 1.8) < 0.02, "without steps it is hardly ever seen"
+
+
+def test_nuts_goes_on_from_where_a_walk_ended():
+    """Its potential, slope and excess are of that place; steps adapt in warm-up and not after it."""
+    kernel = cut_off_kernel(6, CUT_OFF_WALKS)
+    state, step = kernel.init(jax.random.PRNGKey(1), jnp.zeros(2), PLAIN), jax.jit(kernel.step)
+    sizes, walked = [], 0
+    for _ in range(12):
+        before, state = state, step(state, PLAIN)
+        value, slope = jax.value_and_grad(cut_off_potential(PLAIN))(state.nuts.z)
+        np.testing.assert_allclose(state.nuts.potential_energy, value, atol=1e-9)
+        np.testing.assert_allclose(state.nuts.z_grad["population"], slope["population"], atol=1e-9)
+        if state.nuts.i >= 6:
+            np.testing.assert_allclose(state.excess, cut_off_exact(state.nuts.z["population"], PLAIN) + value)
+        sizes.append(float(state.moves[0]))
+        walked += sizes[-1] != float(before.moves[0])
+    assert walked >= 2 and len(set(sizes[6:])) == 1
 
 
 @pytest.mark.parametrize("transitions", [1, 3])
