@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 import hierarchical_twin as ht
 from hierarchical_twin.report.figures import patients_figure, save_figure, shrinkage_figure
-from hierarchical_twin.report.folder import write_tables
+from hierarchical_twin.report.folder import fit_tables, write_tables
 from hierarchical_twin.report.pictures import write_pictures
 
 HERE = Path(__file__).parent
@@ -202,7 +202,7 @@ def refit(study: Study) -> str:
     kept = HERE.parent / "fits" / study.spec
     kept.mkdir(parents=True, exist_ok=True)
     fit.save(kept / "fit.nc")
-    write_tables(fit, kept)
+    write_tables(fit, fit_tables(fit), kept)
     write_pictures(fit, kept)
     for name, figure in pictures(fit):
         save_figure(figure, HERE / study.folder / f"{study.spec}_{name}.png")

@@ -61,7 +61,7 @@ def fit(
     say(str(cohort.report))
     from hierarchical_twin.graph.build import build
     from hierarchical_twin.inference.sample import sample
-    from hierarchical_twin.report.folder import write_tables
+    from hierarchical_twin.report.folder import fit_tables, write_tables
 
     with folder_for_run(out, kept), set_aside(kept) if overwrite else nullcontext():
         found = sample(
@@ -82,9 +82,10 @@ def fit(
             announce=say,
         )
     found.save(target)
-    written = [target, *write_tables(found, out)]
-    print_table(found.population(), without=("prob", "kind", "cv_lower", "cv_upper"))
-    print_table(found.intervals(), without=("prob", "kind"), most=40)
+    tables = fit_tables(found)
+    written = [target, *write_tables(found, tables, out)]
+    print_table(tables["population"], without=("prob", "kind", "cv_lower", "cv_upper"))
+    print_table(tables["intervals"], without=("prob", "kind"), most=40)
     say("saved; drawing the pictures")
     from hierarchical_twin.report.pictures import write_pictures
 

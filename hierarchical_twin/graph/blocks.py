@@ -45,7 +45,10 @@ def count_effects(model: Model) -> int:
 
 
 def join_blocks(model: Model, population: Array, effects: Array) -> Array:
-    """A flat point ``[size]`` from the population ``[coordinate]`` and effects ``[effect, patient]``."""
+    """A flat point ``[size]`` from the population ``[coordinate]`` and effects ``[effect, patient]``.
+
+    Of NumPy where both are, as in `split_blocks`.
+    """
     own = {slot.name for slot in patient_slots(model)}
     parts, place, row = [], 0, 0
     for slot in layout(model):
@@ -59,13 +62,21 @@ def join_blocks(model: Model, population: Array, effects: Array) -> Array:
         else:
             parts.append(effects[row : row + slot.shape[1]].T.reshape(-1))
             row += slot.shape[1]
-    return jnp.concatenate(parts)
+    return _library(population, effects).concatenate(parts)
 
 
 def split_blocks(model: Model, flat: Array) -> tuple[Array, Array]:
-    """Inverse of `join_blocks`: the population ``[coordinate]`` and effects ``[effect, patient]``."""
+    """Inverse of `join_blocks`: the population ``[coordinate]`` and effects ``[effect, patient]``.
+
+    Of a point of NumPy they are NumPy's too: to compile each of these slices takes longer than the slice.
+    """
+    xp = _library(flat)
     population = [flat[slot.start : slot.stop] for slot in population_slots(model)]
     effects = [flat[slot.start : slot.stop].reshape(slot.shape[0], -1).T for slot in patient_slots(model)]
     patients = model.size(PATIENT)
-    rows = jnp.concatenate(effects) if effects else jnp.zeros((0, patients))
-    return jnp.concatenate(population), rows
+    rows = xp.concatenate(effects) if effects else xp.zeros((0, patients))
+    return xp.concatenate(population), rows
+
+
+def _library(*arrays: Array) -> Any:
+    return np if all(isinstance(array, np.ndarray) for array in arrays) else jnp

@@ -49,6 +49,13 @@ class Clock:
             yield item
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """What this thread compiles in this block is no stage's: nobody waits for it."""
+    with _listener().deaf():
+        yield
+
+
 class _Listener:
     """Seconds that this process has spent on compiling, in all its threads."""
 
@@ -57,9 +64,18 @@ class _Listener:
         self._own = threading.local()
         self._lock = threading.Lock()
 
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Hear nothing of this thread meanwhile."""
+        self._own.is_deaf = True
+        try:
+            yield
+        finally:
+            self._own.is_deaf = False
+
     def hear(self, event: str, seconds: float, **_: Any) -> None:
         """Count an event that ends now, in place of those that lie within it."""
-        if not event.startswith(_COMPILING):
+        if not event.startswith(_COMPILING) or getattr(self._own, "is_deaf", False):
             return
         begin = time.perf_counter() - seconds
         spans = self._own.__dict__.setdefault("spans", [])

@@ -5,7 +5,7 @@ Runs the oracle over the draws in batches, so that memory stays bounded by one b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from hierarchical_twin.graph.derived import derived_values
-from hierarchical_twin.graph.evaluate import draw_on_path, reported_values, score
+from hierarchical_twin.graph.evaluate import draw_on_path, flat_size, reported_values, score
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.device import Place, map_ahead
 
@@ -39,7 +39,32 @@ class Unfolded:
     replicates: Mapping[str, np.ndarray]
 
 
-def unfold_draws(model: Model, positions: np.ndarray, place: Place, *, seed: int) -> Unfolded:
+@dataclass(frozen=True)
+class Unfolding:
+    """What evaluates `batch` draws at once, compiled."""
+
+    batch: int
+    evaluate: Callable[..., Any]
+
+
+def compile_unfolding(model: Model, draws: int) -> Unfolding:
+    """The program of `unfold_draws` for so many draws of all chains together."""
+    generator, words = _generator(model)
+
+    def one(point: Array, key: Array) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+        scored = score(model, point)
+        named = {**reported_values(model, scored.values), **derived_values(model, scored.values)}
+        replicates = draw_on_path(model, scored.values, jax.random.wrap_key_data(key, impl=generator))
+        return named, scored.log_likelihood, replicates
+
+    batch = batch_size(model, draws)
+    points, keys = np.zeros((batch, flat_size(model))), np.zeros((batch, words), np.uint32)
+    return Unfolding(batch, jax.jit(jax.vmap(one)).lower(points, keys).compile())
+
+
+def unfold_draws(
+    model: Model, positions: np.ndarray, place: Place, *, seed: int, made: Unfolding | None = None
+) -> Unfolded:
     """Evaluate the model at every draw.
 
     Parameters
@@ -50,21 +75,19 @@ def unfold_draws(model: Model, positions: np.ndarray, place: Place, *, seed: int
         On whose workers batches are evaluated.
     seed : int
         For the replicates of the posterior predictive.
+    made : Unfolding, optional
+        What `compile_unfolding` made before; of no use where there are fewer draws now.
     """
     chains, draws, size = positions.shape
     flat = positions.reshape(-1, size)
-    generator, words = _generator(model)
+    _, words = _generator(model)
     keys = np.random.default_rng([seed, 0x9E9]).integers(0, 2**32, (len(flat), words), dtype=np.uint32)
     masks = {node.name: model.cohort.arrays[node.mask] for node in model.graph.observes}
 
-    def one(point: Array, key: Array) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-        scored = score(model, point)
-        named = {**reported_values(model, scored.values), **derived_values(model, scored.values)}
-        replicates = draw_on_path(model, scored.values, jax.random.wrap_key_data(key, impl=generator))
-        return named, scored.log_likelihood, replicates
-
     batch = batch_size(model, len(flat))
-    evaluate = jax.jit(jax.vmap(one)).lower(flat[:batch], keys[:batch]).compile()
+    if made is None or made.batch != batch:
+        made = compile_unfolding(model, len(flat))
+    evaluate = made.evaluate
     whole: tuple[dict[str, np.ndarray], ...] = ({}, {}, {})
 
     def batch_at(start: int) -> tuple[dict[str, np.ndarray], ...]:

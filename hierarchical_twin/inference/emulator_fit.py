@@ -78,7 +78,7 @@ def fit_emulator(model: Model, center: np.ndarray, root: np.ndarray, place: Plac
     Emulator or None
         None where the mechanism costs little, or polynomials are of no use.
     """
-    if not _can_emulate(model):
+    if not can_emulate(model):
         return None
     generator, effects = np.random.default_rng(0xE301), count_effects(model)
     nodes = _Nodes.drawn(generator, center, root, effects, count=_NODES)
@@ -117,7 +117,7 @@ def emulator_from(arrays: Mapping[str, np.ndarray], model: Model) -> Emulator:
 
 def fitting_bytes(model: Model, workers: int) -> float:
     """Memory that `fit_emulator` takes at its peak; 0 where it would fit nothing."""
-    if not _can_emulate(model):
+    if not can_emulate(model):
         return 0.0
     each = _bytes_each(model)
     return _COPIES * workers * min(max(_BATCH_BYTES, each), model.size(PATIENT) * each)
@@ -129,7 +129,8 @@ def _bytes_each(model: Model) -> float:
     return 8.0 * _NODES * (len(model.graph.observes) * times + 2 * len(linked_parameters(model)))
 
 
-def _can_emulate(model: Model) -> bool:
+def can_emulate(model: Model) -> bool:
+    """Whether polynomials may stand in for the model's mechanism, and are worth it."""
     (solution,) = (node for node in model.graph if isinstance(node, Solve))
     return (
         MECHANISMS[solution.mechanism].is_costly

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from hierarchical_twin.dims import PATIENT
@@ -63,11 +62,11 @@ def check_frames(
     expand : callable
         Flat point and model to node values and what `curvature.quadratic_at` returns.
     """
-    population, effects = (np.asarray(part) for part in split_blocks(model, jnp.asarray(position)))
+    population, effects = split_blocks(model, position)
 
     def at(shifted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, Mapping[str, Any]]:
         """Predictors, the slope and curvature of the log likelihood in them, all outcomes together, node values."""
-        flat = np.asarray(join_blocks(model, jnp.asarray(population), jnp.asarray(shifted)))
+        flat = join_blocks(model, population, shifted)
         values, (curvature, score, predictors) = expand(flat, model)
         total = [np.sum([np.asarray(own) for own in found.values()], axis=0) for found in (score, curvature)]
         return np.asarray(predictors), *total, values

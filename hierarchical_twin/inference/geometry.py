@@ -64,17 +64,17 @@ def find_geometry(pilot: Pilot, model: Model) -> Geometry:
     marked = mark_population(model)
     if model.graph.samples == pilot.model.graph.samples:
         center = pilot.position[marked]
-        shape = split_blocks(model, jnp.asarray(pilot.position))[1].shape
+        shape = split_blocks(model, pilot.position)[1].shape
         return Geometry(center, pilot.root, np.zeros(shape), np.ones(shape))
     # The pilot's own draws say how wide another parameterization's coordinates are.
     points = convert_points(pilot, model, draw_starts(pilot, 200, seed=0))
-    _, rows = split_blocks(model, jnp.asarray(points.mean(axis=0)))
-    _, scales = split_blocks(model, jnp.asarray(points.std(axis=0)))
+    _, rows = split_blocks(model, points.mean(axis=0))
+    _, scales = split_blocks(model, points.std(axis=0))
     center, root = pilot.center, pilot.root
     if _population_shapes(model) != _population_shapes(pilot.model):
         population = points[:, marked]
         center, root = population.mean(axis=0), np.diag(np.maximum(population.std(axis=0), 1e-6))
-    return Geometry(center, root, np.asarray(rows), np.maximum(np.asarray(scales), 1e-6))
+    return Geometry(center, root, rows, np.maximum(scales, 1e-6))
 
 
 def _population_shapes(model: Model) -> list[tuple[str, tuple[int, ...]]]:
@@ -105,7 +105,7 @@ def is_near_frames(model: Model, pilot: Pilot) -> bool:
     Judged by importance weights of draws from the multivariate t that the blocked method proposes, at
     the pilot's population.
     """
-    shape = split_blocks(model, jnp.asarray(pilot.position))[1].shape
+    shape = split_blocks(model, pilot.position)[1].shape
     center = jnp.asarray(pilot.position[mark_population(pilot.model)])
     rng = np.random.default_rng(0)
     drawn = rng.standard_normal((_TRIED, *shape)) / np.sqrt(rng.chisquare(4.0, (_TRIED, 1, shape[1])) / 4.0)
@@ -136,9 +136,9 @@ def starts_in(geometry: Geometry, pilot: Pilot, model: Model, chains: int, seed:
 def _start_at(
     geometry: Geometry, model: Model, point: np.ndarray, objective: Objective
 ) -> tuple[np.ndarray, ...]:
-    population, effects = (np.asarray(part) for part in split_blocks(model, jnp.asarray(point)))
+    population, effects = split_blocks(model, point)
     value, slope = objective(point)
-    population_slope, effects_slope = (np.asarray(part) for part in split_blocks(model, jnp.asarray(slope)))
+    population_slope, effects_slope = split_blocks(model, slope)
     return (
         np.linalg.solve(geometry.root, population - geometry.center),
         (effects - geometry.effect_center) / geometry.effect_scale,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hierarchical_twin.dims import PATIENT
+from hierarchical_twin.graph.blocks import count_effects, mark_population
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.adaptation import Learned, geometry_from, population_names
 from hierarchical_twin.inference.delayed import Walks, delayed_kernel
@@ -123,19 +124,41 @@ def prepare_run(
 
         return Run(kernel, starts.whitened, numbers, finish)
     target = make_target(model, density)
-    numbers = Numbers(geometry.ordered(target.order), target.numbers)
-    starts = starts.ordered(target.order)
-
-    def finish_whole(positions: np.ndarray, place: Place) -> Finished:
-        del place
-        return _whole(model, target, positions)
-
-    if settings.method == "blocked":
-        return Run(blocked_kernel(target, adaptation), starts, numbers, finish_whole)
+    make = {"joint": joint_kernel, "blocked": blocked_kernel}[settings.method]
+    run = _whole_run(make, target, model, geometry, starts, adaptation)
     if emulator is None:
-        return Run(joint_kernel(target, adaptation), starts, numbers, finish_whole)
-    kernel, starts, numbers = _emulated_kernel(target, emulator, starts, numbers, adaptation)
-    return Run(kernel, starts, numbers, finish_whole, _NOTE)
+        return run
+    kernel, starts, numbers = _emulated_kernel(target, emulator, run.starts, run.numbers, adaptation)
+    return replace(run, kernel=kernel, starts=starts, numbers=numbers, note=_NOTE)
+
+
+def blank_run(density: Callable[[Model], Callable[..., Any]], model: Model, settings: Settings) -> Run:
+    """A joint run with nothing in the place of what a pilot tells: to be compiled, not sampled."""
+    schedule, population = settings.schedule, int(mark_population(model).sum())
+    chains, shape = schedule.chains, (count_effects(model), model.size(PATIENT))
+    geometry = Geometry(np.zeros(population), np.eye(population), np.zeros(shape), np.ones(shape))
+    points = (np.zeros((chains, population)), np.zeros((chains, *shape)))
+    starts = Starts(*points, np.zeros(chains), *points)
+    adaptation = Adaptation(schedule.warmup, settings.target_accept, settings.max_tree_depth)
+    return _whole_run(joint_kernel, make_target(model, density), model, geometry, starts, adaptation)
+
+
+def _whole_run(
+    make: Callable[[Target, Adaptation], Kernel],
+    target: Target,
+    model: Model,
+    geometry: Geometry,
+    starts: Starts,
+    adaptation: Adaptation,
+) -> Run:
+    """A run whose positions are the model's flat vectors, patients in the target's order."""
+    numbers = Numbers(geometry.ordered(target.order), target.numbers)
+    return Run(
+        make(target, adaptation),
+        starts.ordered(target.order),
+        numbers,
+        lambda positions, place: _whole(model, target, positions),
+    )
 
 
 class _Followed(NamedTuple):

@@ -1,10 +1,9 @@
-"""The loop around a kernel: compiled once, for warm-up and draws of every chain.
+"""All chains of a run, piece by piece of a compiled loop.
 
-What one iteration does is in `inference.kernels`. The compiled piece advances one chain by a given
-number of iterations, so that chains run in threads over the host's cores, progress can be shown, an
-interrupt keeps what was drawn, and a chain is saved now and then where it stands. The draws depend on
-the seed and the chain's number only, not on how many chains run at once or how the run is cut into
-pieces.
+What one iteration does is in `inference.kernels`, the loop around it in `inference.loop`. Chains run in
+threads over the host's cores, progress is shown, an interrupt keeps what was drawn, and a chain is saved
+now and then where it stands. The draws depend on the seed and the chain's number only, not on how many
+chains run at once or how the run is cut into pieces.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from hierarchical_twin.inference.chain import Chain, restore_chain, save_chain, 
 from hierarchical_twin.inference.device import Place, float64_on
 from hierarchical_twin.inference.keeper import Keeper, NoCheckpoint
 from hierarchical_twin.inference.kernels import Kernel
+from hierarchical_twin.inference.loop import BUFFER, Loop, chain_batches, compile_loop
 from hierarchical_twin.inference.settings import Schedule
 
 Array = Any
 Numbers = Any
 
-_BUFFER = 200
 _PIECE_SECONDS = 0.2
 _SAVE_SECONDS = 5.0
 
@@ -87,6 +86,7 @@ def run_chains(
     place: Place,
     watch: Watcher,
     keep: Keeper = NoCheckpoint(),  # noqa: B008, an empty frozen value
+    loop: Loop | None = None,
 ) -> Draws:
     """Run a kernel's chains.
 
@@ -104,6 +104,8 @@ def run_chains(
         ``KeyboardInterrupt`` there (or pressing Ctrl-C) stops the run and keeps the draws.
     keep : Keeper
         Where chains are saved, and found if they were saved before.
+    loop : Loop, optional
+        What `compile_loop` makes of the rest, if it was made before.
 
     Returns
     -------
@@ -117,23 +119,10 @@ def run_chains(
     """
     begin = time.perf_counter()
     held = jax.tree.map(jnp.asarray, numbers)
-    init, advance = kernel.init, _advance_by_pieces(kernel, schedule.thin)
-    keys = jnp.stack(
-        [jax.random.fold_in(jax.random.PRNGKey(schedule.seed), c) for c in range(schedule.chains)]
-    )
-    starts = jax.tree.map(jnp.asarray, starts)
-    if place.is_batched:
-        advance = jax.vmap(advance, in_axes=(0, None, None), out_axes=(0, 1, 1))
-        init = jax.vmap(init, in_axes=(0, 0, None))
-        batches = [(keys, starts)]
-    else:
-        batches = [(key, jax.tree.map(lambda s, c=c: s[c], starts)) for c, key in enumerate(keys)]
-    started = jax.jit(init)
-    # From shapes alone: a run that goes on compiles the very program that it began with.
-    like = started.eval_shape(*batches[0], held)
-    compiled = jax.jit(advance).lower(like, jnp.asarray(1), held).compile()
+    batches = chain_batches(starts, schedule, place)
+    loop = loop or compile_loop(kernel, starts, numbers, schedule, place)
     chains = [
-        restore_chain(number, like, keep, schedule) or Chain(number, started(*batch, held))
+        restore_chain(number, loop.state, keep, schedule) or Chain(number, loop.init(*batch, held))
         for number, batch in enumerate(batches)
     ]
     compile_seconds = time.perf_counter() - begin
@@ -141,7 +130,7 @@ def run_chains(
     progress = Progress(schedule.chains * schedule.iterations, sum(chain.done for chain in chains) * together)
     earlier = total_counts(chains)
     progress.divergences, progress.gradients = int(earlier["divergences"]), int(earlier["gradients"])
-    running = _Running(compiled, held, schedule, progress, chains, keep)
+    running = _Running(loop.advance, held, schedule, progress, chains, keep)
 
     def work() -> None:
         with float64_on(place):
@@ -165,29 +154,6 @@ def run_chains(
         "gradients": counts["gradients"],
     }
     return _gather(running.chains, schedule, is_batched=place.is_batched, seconds=seconds)
-
-
-def _advance_by_pieces(kernel: Kernel, thin: int) -> Callable[..., Any]:
-    """The piece to compile: up to `_BUFFER` kept iterations of a chain, each after `thin` of them."""
-
-    def advance(state: Any, iterations: Array, numbers: Numbers) -> tuple[Any, Array, dict[str, Array]]:
-        empty = jnp.zeros((_BUFFER, *kernel.position(state, numbers).shape))
-        stats = {
-            name: jnp.zeros((max(_BUFFER, thin),), dtype=value.dtype)
-            for name, value in kernel.statistics(state).items()
-        }
-
-        def body(index: Array, carry: Any) -> Any:
-            state, kept, stats = carry
-            state = kernel.step(state, numbers)
-            now = kernel.statistics(state)
-            stats = {name: stats[name].at[index].set(now[name]) for name in stats}
-            # A thinned draw is written over until its turn is complete.
-            return state, kept.at[index // thin].set(kernel.position(state, numbers)), stats
-
-        return jax.lax.fori_loop(0, iterations, body, (state, empty, stats))
-
-    return advance
 
 
 @dataclass
@@ -231,7 +197,7 @@ class _Running:
         is_warmup = chain.done < self.schedule.warmup
         left = (self.schedule.warmup if is_warmup else self.schedule.iterations) - chain.done
         thin = self.schedule.thin
-        size = min(chain.piece, left, _BUFFER)
+        size = min(chain.piece, left, BUFFER)
         size = size if is_warmup else max(size - size % thin, min(thin, left))
         begin = time.perf_counter()
         chain.state, positions, statistics = self.compiled(chain.state, jnp.asarray(size), self.numbers)
@@ -248,10 +214,10 @@ class _Running:
         for name, more in (("divergences", divergences), ("gradients", gradients), (stage, elapsed)):
             chain.counts[name] += more
         if not is_warmup:
-            chain.kept.append(np.array(positions[: size // thin]))
+            chain.kept.append(np.array(np.asarray(positions)[: size // thin]))
             chain.stats.append({name: _thinned(name, value, thin) for name, value in taken.items()})
         chain.done += size
-        chain.piece = int(np.clip(size * _PIECE_SECONDS / max(elapsed, 1e-6), 1, min(4 * size, _BUFFER)))
+        chain.piece = int(np.clip(size * _PIECE_SECONDS / max(elapsed, 1e-6), 1, min(4 * size, BUFFER)))
 
 
 def _thinned(name: str, values: np.ndarray, thin: int) -> np.ndarray:

@@ -193,7 +193,7 @@ def _finite_point(objective: Objective, position: np.ndarray, step: np.ndarray) 
 def _first_effects(model: Model, objective: Objective) -> np.ndarray:
     """Effects and typical values from the middle of the priors, SDs and residual scales in their turn."""
     slots = layout(model)
-    position = np.asarray(central_point(model))
+    position = np.asarray(jax.jit(lambda: central_point(model))())
     residual = _residual_names(model)
     is_residual = mark_slots(slots, position.size, lambda name: name in residual)
     is_held = is_residual | mark_slots(slots, position.size, lambda name: name.startswith("omega"))

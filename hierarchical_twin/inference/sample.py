@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack, nullcontext
 from functools import cache, partial
 from importlib import import_module
@@ -17,6 +18,7 @@ from hierarchical_twin.errors import BackendError, Problem, SamplingError
 from hierarchical_twin.graph.evaluate import log_density
 from hierarchical_twin.graph.model import Model
 from hierarchical_twin.inference.adaptation import learn, learned_from
+from hierarchical_twin.inference.ahead import compiling_ahead, guess_loop, result_of
 from hierarchical_twin.inference.cache import compilation_cache
 from hierarchical_twin.inference.checkpoint import GO_ON, open_checkpoint
 from hierarchical_twin.inference.clock import Clock
@@ -27,7 +29,7 @@ from hierarchical_twin.inference.device import (
     float64_on,
     preparing_place,
 )
-from hierarchical_twin.inference.draws import unfold_draws
+from hierarchical_twin.inference.draws import Unfolding, compile_unfolding, unfold_draws
 from hierarchical_twin.inference.emulator_fit import fit_emulator
 from hierarchical_twin.inference.estimate import announcement
 from hierarchical_twin.inference.fit import Fit
@@ -163,6 +165,8 @@ def sample(
         stack.enter_context(float64_on(place))
         asked, learned = settings, "none" if old is None else old.hash
         keep.begin(describe_run(model, asked, place, learned))
+        ahead = stack.enter_context(compiling_ahead(place))
+        guess = guess_loop(ahead, flat_log_density, model, settings, place)
         with clock.stage("pilot"):
             pilot = kept_pilot(keep, model, find_pilot)
             _check_start(pilot)
@@ -191,18 +195,22 @@ def sample(
             run = prepare_run(flat_log_density, pilot, own, settings, old, plan, emulator)
         if run.note:
             tell(run.note)
+        unfolding = None
+        if patients == "draws":
+            unfolding = ahead.begin(lambda: compile_unfolding(own, schedule.chains * schedule.kept))
         place = _tried_place(place, device, settings, pilot, own, tell)
         keep.begin(describe_run(model, asked, place, learned))  # a new run notes where it was tried to be
         stack.enter_context(float64_on(place))
         with _watcher(progress) as watch:
             heed = _heeding(watch, is_interrupted)
+            loop = None if guess is None else guess.take(own, settings, place, run)
             drawn = run_chains(
-                run.kernel, run.starts, run.numbers, schedule, place=place, watch=heed, keep=keep
+                run.kernel, run.starts, run.numbers, schedule, place=place, watch=heed, keep=keep, loop=loop
             )
         _check_drawn(drawn, schedule, keep, tell)
         with clock.stage("unfold"):
             finished = run.finish(drawn.positions, place)
-            record = _record(pilot, own, finished, drawn.stats, clock, place, patients=patients, seed=seed)
+            record = _record(pilot, own, finished, drawn.stats, clock, place, unfolding, seed=seed)
     attributes = {
         **provenance(own, settings, place),
         "patients": patients,
@@ -219,20 +227,20 @@ def _record(
     stats: Mapping[str, np.ndarray],
     clock: Clock,
     place: Place,
+    unfolding: Future[Unfolding] | None,
     *,
-    patients: str,
     seed: int,
 ) -> Record:
-    """The draws by name, with all that is made from them."""
+    """The draws by name, with all that is made from them; statistics of patients if none are to be unfolded."""
     population = finished.population
     learned = learn(model, population, stats)
-    if patients == "summary":
+    if unfolding is None:
         found = summarise_draws(model, population, clock.each("effects", finished.batches()))
         alone = no_pooling_estimates(pilot, model, population, found.population)
         return Record(found.population, stats, {}, {}, alone, learned, finished.integrals(), found.patients)
     with clock.stage("effects"):
         flat = finished.flat()
-    named = unfold_draws(model, flat, place, seed=seed)
+    named = unfold_draws(model, flat, place, seed=seed, made=result_of(unfolding))
     alone = no_pooling_estimates(pilot, model, population, named.posterior)
     return Record(
         named.posterior, stats, named.log_likelihood, named.replicates, alone, learned, finished.integrals()

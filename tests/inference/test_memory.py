@@ -10,7 +10,7 @@ import pytest
 import hierarchical_twin as ht
 from hierarchical_twin.errors import SamplingError
 from hierarchical_twin.graph.evaluate import flat_size
-from hierarchical_twin.inference import nuts, sample
+from hierarchical_twin.inference import loop, sample
 from hierarchical_twin.inference.device import choose_place
 from hierarchical_twin.inference.draws import unfold_draws
 from hierarchical_twin.inference.memory import (
@@ -77,7 +77,7 @@ def test_a_run_is_refused_before_it_samples(sleep, monkeypatch):
 
 
 def test_the_sampler_s_buffers_are_those_counted():
-    assert SAMPLER_DRAWS == nuts._BUFFER
+    assert SAMPLER_DRAWS == loop.BUFFER
 
 
 def fake_system(root, available_kb, groups="", **limits):

@@ -20,7 +20,7 @@ from hierarchical_twin.inference.summarise import (
     population_draws,
     summarise_draws,
 )
-from hierarchical_twin.report.folder import write_tables
+from hierarchical_twin.report.folder import fit_tables, write_tables
 from hierarchical_twin.report.pictures import write_pictures
 
 SHORT = {"chains": 2, "warmup": 300, "draws": 600, "seed": 1, "device": "cpu", "progress": False}
@@ -84,7 +84,10 @@ def test_it_survives_its_file_and_fills_its_folder(summary_fit, tmp_path):
     told: list[str] = []
     names = {
         path.name
-        for path in [*write_tables(opened, tmp_path), *write_pictures(opened, tmp_path, told.append)]
+        for path in [
+            *write_tables(opened, fit_tables(opened), tmp_path),
+            *write_pictures(opened, tmp_path, told.append),
+        ]
     }
     assert {"intervals.csv", "shrinkage.svg", "forest_slope.svg"} <= names
     assert not any(name.startswith("patients_") for name in names)

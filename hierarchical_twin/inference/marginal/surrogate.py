@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from hierarchical_twin.inference.polynomials import (
     bound,
@@ -164,6 +163,9 @@ def fit_surrogate(
         return Fitted(None, np.inf, region)
     powers = list_products(size, _LOW)
     wanted = int(_ROWS_PER_TERM * len(powers) / (size + 1)) + size
+    # Here: scipy.stats takes a third of a second to import, and joint runs do without.
+    from scipy.stats import qmc
+
     uniform = qmc.Sobol(size, rng=generator).random(2 ** int(np.ceil(np.log2(wanted))))
     # Sobol's points begin at the corner, which no normal reaches.
     data = _Data.at(

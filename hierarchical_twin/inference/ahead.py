@@ -1,0 +1,119 @@
+"""Programs compiled before they are needed, on cores that would idle: compiling is most of a short run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from hierarchical_twin.graph.build import build
+from hierarchical_twin.graph.model import Model
+from hierarchical_twin.inference.clock import unheard
+from hierarchical_twin.inference.curvature import blank_information
+from hierarchical_twin.inference.device import Place, float64_on
+from hierarchical_twin.inference.emulator_fit import can_emulate
+from hierarchical_twin.inference.loop import Loop, compile_loop
+from hierarchical_twin.inference.methods import Run, blank_run
+from hierarchical_twin.inference.settings import Settings, settle
+
+_AT_ONCE = 2
+
+
+class Ahead:
+    """Threads that compile for a place while the caller does something else."""
+
+    def __init__(self, place: Place, pool: ThreadPoolExecutor) -> None:
+        self._place, self._pool = place, pool
+
+    def begin[T](self, make: Callable[[], T]) -> Future[T]:
+        """Start on a program; the clock does not count what it takes to compile."""
+
+        def made() -> T:
+            with float64_on(self._place), unheard():
+                return make()
+
+        return self._pool.submit(made)
+
+
+@contextmanager
+def compiling_ahead(place: Place) -> Iterator[Ahead]:
+    """Threads for the programs of this block; what is not begun when it ends never is."""
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        yield Ahead(place, pool)
+    finally:
+        # XLA cannot be stopped while it compiles: what was begun ends by itself.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def result_of[T](future: Future[T] | None) -> T | None:
+    """What was made ahead, once it is there; None where that failed, as it may: it is then made anew."""
+    return None if future is None or future.exception() is not None else future.result()
+
+
+@dataclass(frozen=True)
+class GuessedLoop:
+    """The loop of a joint run, compiled while the pilot is still looked for, and what it is right for."""
+
+    model: Model
+    settings: Settings
+    place: Place
+    run: Run
+    loop: Future[Loop]
+
+    def take(self, model: Model, settings: Settings, place: Place, run: Run) -> Loop | None:
+        """The loop, if it is of the model, the settings, the place and the shapes that came of it."""
+        is_right = (
+            (self.settings, self.place) == (settings, place)
+            and self.model.graph == model.graph
+            and self.run.note == run.note
+            and _shapes(self.run) == _shapes(run)
+        )
+        return result_of(self.loop) if is_right else None
+
+
+def guess_loop(
+    ahead: Ahead,
+    density: Callable[[Model], Callable[..., Any]],
+    model: Model,
+    settings: Settings,
+    place: Place,
+) -> GuessedLoop | None:
+    """Begin to compile the loop of a run that is bound to be joint; None where it may be another.
+
+    Parameters
+    ----------
+    ahead : Ahead
+    density : callable
+        A backend's `flat_log_density`.
+    model : Model
+        From the caller; what a pilot will know of its patients changes numbers, and rarely its graph.
+    settings : Settings
+        As asked.
+    place : Place
+    """
+    blank = build(
+        model.spec,
+        model.cohort,
+        parameterization=model.parameterization,
+        information=blank_information(model),
+    )
+    # PyMC's density holds a model's arrays as constants, and these are not known yet.
+    if settings.backend != "numpyro" or settings.method not in ("auto", "joint") or can_emulate(blank):
+        return None
+    settled = settle(settings, blank, is_near=lambda: True, is_integrable=lambda: True)
+    if settled.method != "joint":
+        return None
+    run = blank_run(density, blank, settled)
+    loop = ahead.begin(lambda: compile_loop(run.kernel, run.starts, run.numbers, settled.schedule, place))
+    return GuessedLoop(blank, settled, place, run, loop)
+
+
+def _shapes(run: Run) -> Any:
+    leaves, structure = jax.tree.flatten((run.starts, run.numbers))
+    return structure, [(np.shape(leaf), np.asarray(leaf).dtype) for leaf in leaves]
