@@ -25,27 +25,27 @@ _AT_ONCE = 2
 
 
 class Ahead:
-    """Threads that compile for a place while the caller does something else."""
+    """Threads that compile while the caller does something else."""
 
-    def __init__(self, place: Place, pool: ThreadPoolExecutor) -> None:
-        self._place, self._pool = place, pool
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
 
-    def begin[T](self, make: Callable[[], T]) -> Future[T]:
-        """Start on a program; the clock does not count what it takes to compile."""
+    def begin[T](self, place: Place, make: Callable[[], T]) -> Future[T]:
+        """Start on a program for a place; the clock does not count what it takes to compile."""
 
         def made() -> T:
-            with float64_on(self._place), unheard():
+            with float64_on(place), unheard():
                 return make()
 
         return self._pool.submit(made)
 
 
 @contextmanager
-def compiling_ahead(place: Place) -> Iterator[Ahead]:
+def compiling_ahead() -> Iterator[Ahead]:
     """Threads for the programs of this block; what is not begun when it ends never is."""
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
-        yield Ahead(place, pool)
+        yield Ahead(pool)
     finally:
         # XLA cannot be stopped while it compiles: what was begun ends by itself.
         pool.shutdown(wait=False, cancel_futures=True)
@@ -110,7 +110,9 @@ def guess_loop(
     if settled.method != "joint":
         return None
     run = blank_run(density, blank, settled)
-    loop = ahead.begin(lambda: compile_loop(run.kernel, run.starts, run.numbers, settled.schedule, place))
+    loop = ahead.begin(
+        place, lambda: compile_loop(run.kernel, run.starts, run.numbers, settled.schedule, place)
+    )
     return GuessedLoop(blank, settled, place, run, loop)
 
 

@@ -87,7 +87,7 @@ def _newton(pilot: Pilot, point: np.ndarray) -> np.ndarray:
 
     def slope(effects: np.ndarray) -> np.ndarray:
         at[places] = effects
-        return np.asarray(pilot.repeated(jnp.asarray(at), 1, numbers)[1])[places]
+        return np.asarray(pilot.repeated(at, 1, numbers)[1])[places]
 
     now = np.zeros((count, patients))
     gradient = slope(now)

@@ -165,8 +165,11 @@ def sample(
         stack.enter_context(float64_on(place))
         asked, learned = settings, "none" if old is None else old.hash
         keep.begin(describe_run(model, asked, place, learned))
-        ahead = stack.enter_context(compiling_ahead(place))
+        ahead = stack.enter_context(compiling_ahead())
         guess = guess_loop(ahead, flat_log_density, model, settings, place)
+        if guess is None:
+            # It takes a third of a second, and what may follow the effects' integrals needs it.
+            ahead.begin(place, lambda: import_module("scipy.stats"))
         with clock.stage("pilot"):
             pilot = kept_pilot(keep, model, find_pilot)
             _check_start(pilot)
@@ -195,10 +198,10 @@ def sample(
             run = prepare_run(flat_log_density, pilot, own, settings, old, plan, emulator)
         if run.note:
             tell(run.note)
+        place = _tried_place(place, device, settings, pilot, own, tell)
         unfolding = None
         if patients == "draws":
-            unfolding = ahead.begin(lambda: compile_unfolding(own, schedule.chains * schedule.kept))
-        place = _tried_place(place, device, settings, pilot, own, tell)
+            unfolding = ahead.begin(place, lambda: compile_unfolding(own, schedule.chains * schedule.kept))
         keep.begin(describe_run(model, asked, place, learned))  # a new run notes where it was tried to be
         stack.enter_context(float64_on(place))
         with _watcher(progress) as watch:

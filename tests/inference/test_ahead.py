@@ -73,7 +73,7 @@ def test_a_guess_of_another_model_is_left_aside(monkeypatch):
 def test_a_guess_of_other_shapes_is_left_aside(sleep):
     """A compiled loop takes arrays of its own shapes only."""
     settings = check_settings(Schedule(2, 20, 20), "numpyro", "joint", None, 10)
-    with float64_on(here()), compiling_ahead(here()) as pool:
+    with float64_on(here()), compiling_ahead() as pool:
         guess = ahead.guess_loop(pool, flat_log_density, sleep, settings, here())
         assert guess is not None
         shorter = guess.run.starts._replace(whitened=guess.run.starts.whitened[:, 1:])
@@ -112,14 +112,14 @@ def test_nothing_is_guessed_where_polynomials_may_be_followed(monkeypatch, sleep
     """The chains' program is another then, and this one may take a minute."""
     settings = check_settings(Schedule(2, 20, 20), "numpyro", "joint", None, 10)
     monkeypatch.setattr(ahead, "can_emulate", lambda model: True)
-    with compiling_ahead(here()) as pool:
+    with compiling_ahead() as pool:
         assert ahead.guess_loop(pool, flat_log_density, sleep, settings, here()) is None
 
 
 def test_fewer_draws_than_were_announced_are_unfolded(sleep):
     """After an interrupt."""
-    with compiling_ahead(here()) as pool:
-        made = result_of(pool.begin(lambda: draws.compile_unfolding(sleep, 400)))
+    with compiling_ahead() as pool:
+        made = result_of(pool.begin(here(), lambda: draws.compile_unfolding(sleep, 400)))
     assert made is not None
     assert made.batch == 400
     positions = np.zeros((2, 30, split_size(sleep)))
@@ -138,9 +138,9 @@ def test_failures_ahead_are_none():
     def broken() -> None:
         raise ValueError
 
-    with compiling_ahead(here()) as pool:
-        assert result_of(pool.begin(broken)) is None
-        assert result_of(pool.begin(lambda: 3)) == 3
+    with compiling_ahead() as pool:
+        assert result_of(pool.begin(here(), broken)) is None
+        assert result_of(pool.begin(here(), lambda: 3)) == 3
     assert result_of(None) is None
 
 
@@ -152,8 +152,8 @@ def test_the_block_ends_without_waiting():
         begun.set()
         assert release.wait(60)
 
-    with compiling_ahead(here()) as pool:
-        future = pool.begin(slow)
+    with compiling_ahead() as pool:
+        future = pool.begin(here(), slow)
         assert begun.wait(60)
     assert not future.done()
     release.set()
@@ -166,9 +166,9 @@ def test_the_clock_does_not_hear_what_is_compiled_ahead():
     def compiled() -> None:
         jax.jit(lambda x: jnp.sin(x) + 2.0).lower(1.0).compile()
 
-    with compiling_ahead(here()) as pool:
+    with compiling_ahead() as pool:
         with clock.stage("ahead"):
-            pool.begin(compiled).result()
+            pool.begin(here(), compiled).result()
         with clock.stage("own"):
             compiled()
     assert clock.compiling["ahead"] == 0.0

@@ -87,7 +87,8 @@ def draw_effects(plan: Plan, population: np.ndarray, seed: int, place: Place) ->
         proposals, judged = _judge(group, plan.frames.take(group.patients), points, keys, place)
         size = min(_share(int((~judged.is_normal).sum())), most)
         drawing = _Drawing(group, proposals, points, size, _Program(_draw))
-        jobs = [(0, own) for own in _batches(np.flatnonzero(judged.is_normal), most)]
+        normal = np.flatnonzero(judged.is_normal)
+        jobs = [(0, own) for own in _batches(normal, min(_share(len(normal)), most))]
         for steps in _STEPS.values():
             own = np.flatnonzero(~judged.is_normal & (judged.steps == steps))
             jobs += [(steps, own) for own in _batches(own, size)]
@@ -131,9 +132,15 @@ def flat_draws(plan: Plan, population: np.ndarray, batches: Iterable[PatientDraw
             rows = math.prod(slot.shape[1:])
             # Written in place: a copy of all effects would be as large as the draws.
             own = flat[..., slot.start : slot.stop].reshape(*population.shape[:2], slot.shape[0], rows)
-            own[:, :, batch.patients] = np.moveaxis(batch.effects[:, :, row : row + rows], 2, 3)
+            own[:, :, _as_slice(batch.patients)] = np.moveaxis(batch.effects[:, :, row : row + rows], 2, 3)
             row += rows
     return flat
+
+
+def _as_slice(places: np.ndarray) -> slice | np.ndarray:
+    """The same places, as a slice where they follow each other: it is written several times faster."""
+    is_row = len(places) > 0 and np.array_equal(places, np.arange(places[0], places[0] + len(places)))
+    return slice(places[0], places[0] + len(places)) if is_row else places
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,9 +284,11 @@ def _weigh(group: Group, key: Array, points: Array, numbers: Numbers) -> tuple[A
         key, population = given
 
         def some(key: Array) -> tuple[Array, Array]:
-            standard, _ = _propose(key, _AT_ONCE, numbers["mean"].shape)
-            weight = _log_weights(group, population, standard, numbers)
-            square = jnp.sum(_place(standard, numbers) ** 2, axis=1)
+            # The same for all patients: each is judged alone.
+            standard, _ = _propose(key, _AT_ONCE, (len(numbers["mean"]), 1))
+            placed = _place(standard, numbers)
+            weight = _log_weights(group, population, standard, placed, numbers)
+            square = jnp.sum(placed**2, axis=1)
             return weight, weight + _log_t(standard) + 0.5 * square
 
         keys = jax.random.split(key, _JUDGED_PROPOSALS // _AT_ONCE)
@@ -296,9 +305,13 @@ def _draw(group: Group, key: Array, points: Array, numbers: Numbers, steps: Arra
     def move(turn: Array, state: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
         current, (standard, log_uniform), found = state
         place = jnp.maximum(turn // steps - _SETTLING, 0)
-        weight = _log_weights(group, points[place], jnp.stack([current, standard[0]]), numbers)
-        current = jnp.where(log_uniform[0] < weight[1] - weight[0], standard[0], current)
-        found = found.at[place].set(_place(current[None], numbers)[0])
+        both = jnp.stack([current, standard[0]])
+        placed = _place(both, numbers)
+        weight = _log_weights(group, points[place], both, placed, numbers)
+        # Without the barrier XLA computes the densities anew for each of the two that read this.
+        is_taken = jax.lax.optimization_barrier(log_uniform[0] < weight[1] - weight[0])
+        current = jnp.where(is_taken, standard[0], current)
+        found = found.at[place].set(jnp.where(is_taken, placed[1], placed[0]))
         # The next step's random numbers are part of the state: made inside it they would be made anew
         # for everything that reads them.
         return current, _propose(jax.random.fold_in(key, turn + 1), 1, shape), found
@@ -314,11 +327,12 @@ def _propose(key: Array, count: int, shape: tuple[int, int]) -> tuple[Array, Arr
     """
     normal, other = jax.random.split(key)
     z = jax.random.normal(normal, (count, *shape), jnp.float32)
-    logs = jax.random.exponential(other, (_FREEDOM // 2 + 1, count, shape[1]), jnp.float32)
-    # A sum of exponentials has the gamma distribution that makes a normal a Student t.
-    stretch = jnp.sum(logs[1:], axis=0) / (_FREEDOM / 2)
+    uniform = 1.0 - jax.random.uniform(other, (_FREEDOM // 2 + 1, count, shape[1]), jnp.float32)
+    # A sum of exponentials, minus the logarithm of a product of uniforms, has the gamma distribution that
+    # makes a normal a Student t.
+    stretch = -jnp.log(jnp.prod(uniform[1:], axis=0)) / (_FREEDOM / 2)
     standard = (z / jnp.sqrt(stretch)[:, None]).astype(float)
-    return standard, -logs[0].astype(float)
+    return standard, jnp.log(uniform[0]).astype(float)
 
 
 def _place(standard: Array, numbers: Numbers) -> Array:
@@ -330,17 +344,18 @@ def _place(standard: Array, numbers: Numbers) -> Array:
     return mean + jnp.stack(rows, axis=1)
 
 
-def _log_weights(group: Group, population: Array, standard: Array, numbers: Numbers) -> Array:
-    """Log weights ``[proposal, patient]``, up to a constant of each patient."""
+def _log_weights(group: Group, population: Array, standard: Array, placed: Array, numbers: Numbers) -> Array:
+    """Log weights ``[proposal, patient]``, up to a constant of each patient, of effects as proposed and in place."""
     density = jax.vmap(lambda rows: patient_density(group, population, rows, numbers))
-    weight = density(_place(standard, numbers)) - _log_t(standard)
+    weight = density(placed) - _log_t(standard)
     return jnp.where(jnp.isfinite(weight), weight, -jnp.inf)
 
 
 def _log_t(standard: Array) -> Array:
     """Log density of a proposal ``[proposal, patient]``, without its constant."""
-    effects = standard.shape[1]
-    return -0.5 * (_FREEDOM + effects) * jnp.log1p(jnp.sum(standard**2, axis=1) / _FREEDOM)
+    # Proposals are numbers of single precision, in which a logarithm costs half: it errs by some 1e-6.
+    square = jnp.sum(standard.astype(jnp.float32) ** 2, axis=1)
+    return (-0.5 * (_FREEDOM + standard.shape[1]) * jnp.log1p(square / _FREEDOM)).astype(float)
 
 
 def patient_density(group: Group, population: Array, effects: Array, numbers: Numbers) -> Array:
