@@ -83,13 +83,12 @@ def fit(
         )
     found.save(target)
     tables = fit_tables(found)
-    written = [target, *write_tables(found, tables, out)]
     print_table(tables["population"], without=("prob", "kind", "cv_lower", "cv_upper"))
     print_table(tables["intervals"], without=("prob", "kind"), most=40)
     say("saved; drawing the pictures")
     from hierarchical_twin.report.pictures import write_pictures
 
-    written += write_pictures(found, out, say)
+    written = [target, *write_tables(found, tables, out), *write_pictures(found, out, say)]
     if not found.attributes["is_interrupted"]:
         # Last: until then a run that is killed can go on.
         discard_checkpoint(kept)
