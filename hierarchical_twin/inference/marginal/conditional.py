@@ -130,7 +130,6 @@ def flat_draws(plan: Plan, population: np.ndarray, batches: Iterable[PatientDraw
         row = 0
         for slot in patient_slots(plan.model):
             rows = math.prod(slot.shape[1:])
-            # Written in place: a copy of all effects would be as large as the draws.
             own = flat[..., slot.start : slot.stop].reshape(*population.shape[:2], slot.shape[0], rows)
             own[:, :, _as_slice(batch.patients)] = np.moveaxis(batch.effects[:, :, row : row + rows], 2, 3)
             row += rows
@@ -139,8 +138,7 @@ def flat_draws(plan: Plan, population: np.ndarray, batches: Iterable[PatientDraw
 
 def _as_slice(places: np.ndarray) -> slice | np.ndarray:
     """The same places, as a slice where they follow each other: it is written several times faster."""
-    is_row = len(places) > 0 and np.array_equal(places, np.arange(places[0], places[0] + len(places)))
-    return slice(places[0], places[0] + len(places)) if is_row else places
+    return slice(places[0], places[-1] + 1) if np.all(np.diff(places) == 1) else places
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,8 +282,7 @@ def _weigh(group: Group, key: Array, points: Array, numbers: Numbers) -> tuple[A
         key, population = given
 
         def some(key: Array) -> tuple[Array, Array]:
-            # The same for all patients: each is judged alone.
-            standard, _ = _propose(key, _AT_ONCE, (len(numbers["mean"]), 1))
+            standard, _ = _propose(key, _AT_ONCE, (len(numbers["mean"]), 1))  # for all: each is judged alone
             placed = _place(standard, numbers)
             weight = _log_weights(group, population, standard, placed, numbers)
             square = jnp.sum(placed**2, axis=1)
@@ -308,7 +305,7 @@ def _draw(group: Group, key: Array, points: Array, numbers: Numbers, steps: Arra
         both = jnp.stack([current, standard[0]])
         placed = _place(both, numbers)
         weight = _log_weights(group, points[place], both, placed, numbers)
-        # Without the barrier XLA computes the densities anew for each of the two that read this.
+        # Without the barrier the densities are computed anew for each of the two that read this.
         is_taken = jax.lax.optimization_barrier(log_uniform[0] < weight[1] - weight[0])
         current = jnp.where(is_taken, standard[0], current)
         found = found.at[place].set(jnp.where(is_taken, placed[1], placed[0]))
@@ -328,8 +325,7 @@ def _propose(key: Array, count: int, shape: tuple[int, int]) -> tuple[Array, Arr
     normal, other = jax.random.split(key)
     z = jax.random.normal(normal, (count, *shape), jnp.float32)
     uniform = 1.0 - jax.random.uniform(other, (_FREEDOM // 2 + 1, count, shape[1]), jnp.float32)
-    # A sum of exponentials, minus the logarithm of a product of uniforms, has the gamma distribution that
-    # makes a normal a Student t.
+    # Minus the logarithm of a product of uniforms has the gamma distribution that makes a normal a Student t.
     stretch = -jnp.log(jnp.prod(uniform[1:], axis=0)) / (_FREEDOM / 2)
     standard = (z / jnp.sqrt(stretch)[:, None]).astype(float)
     return standard, jnp.log(uniform[0]).astype(float)
@@ -345,7 +341,7 @@ def _place(standard: Array, numbers: Numbers) -> Array:
 
 
 def _log_weights(group: Group, population: Array, standard: Array, placed: Array, numbers: Numbers) -> Array:
-    """Log weights ``[proposal, patient]``, up to a constant of each patient, of effects as proposed and in place."""
+    """Log weights ``[proposal, patient]``, up to a constant of each, of effects as proposed and in place."""
     density = jax.vmap(lambda rows: patient_density(group, population, rows, numbers))
     weight = density(placed) - _log_t(standard)
     return jnp.where(jnp.isfinite(weight), weight, -jnp.inf)
