@@ -47,8 +47,9 @@ def compiling_ahead() -> Iterator[Ahead]:
     try:
         yield Ahead(pool)
     finally:
-        # XLA cannot be stopped while it compiles: what was begun ends by itself.
-        pool.shutdown(wait=False, cancel_futures=True)
+        # NumPyro traces with one stack for all threads, and JAX's settings are the process's: whoever comes
+        # next must not meet a thread that still compiles.
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def result_of[T](future: Future[T] | None) -> T | None:
@@ -74,7 +75,8 @@ class GuessedLoop:
             and self.run.note == run.note
             and _shapes(self.run) == _shapes(run)
         )
-        return result_of(self.loop) if is_right else None
+        found = result_of(self.loop)  # waited for in any case, as NumPyro's stack serves one thread at a time
+        return found if is_right else None
 
 
 def guess_loop(

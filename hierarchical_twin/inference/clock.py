@@ -51,7 +51,7 @@ class Clock:
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """What this thread compiles in this block is no stage's: nobody waits for it."""
+    """What this thread compiles in this block is no stage's; what is waited for counts where it is."""
     with _listener().deaf():
         yield
 
