@@ -72,7 +72,6 @@ class GuessedLoop:
         is_right = (
             (self.settings, self.place) == (settings, place)
             and self.model.graph == model.graph
-            and self.run.note == run.note
             and _shapes(self.run) == _shapes(run)
         )
         found = result_of(self.loop)  # waited for in any case, as NumPyro's stack serves one thread at a time

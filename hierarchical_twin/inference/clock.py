@@ -67,11 +67,11 @@ class _Listener:
     @contextmanager
     def deaf(self) -> Iterator[None]:
         """Hear nothing of this thread meanwhile."""
-        self._own.is_deaf = True
+        before, self._own.is_deaf = getattr(self._own, "is_deaf", False), True
         try:
             yield
         finally:
-            self._own.is_deaf = False
+            self._own.is_deaf = before
 
     def hear(self, event: str, seconds: float, **_: Any) -> None:
         """Count an event that ends now, in place of those that lie within it."""

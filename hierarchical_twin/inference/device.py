@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -39,7 +39,7 @@ class Place:
     device: Any
     kind: str
     workers: int
-    reason: str = ""
+    reason: str = field(default="", compare=False)
 
     @property
     def is_batched(self) -> bool:

@@ -86,7 +86,7 @@ def run_chains(
     place: Place,
     watch: Watcher,
     keep: Keeper = NoCheckpoint(),  # noqa: B008, an empty frozen value
-    loop: Loop | None = None,
+    ahead: Callable[[], Loop | None] = lambda: None,
 ) -> Draws:
     """Run a kernel's chains.
 
@@ -104,8 +104,8 @@ def run_chains(
         ``KeyboardInterrupt`` there (or pressing Ctrl-C) stops the run and keeps the draws.
     keep : Keeper
         Where chains are saved, and found if they were saved before.
-    loop : Loop, optional
-        What `compile_loop` makes of the rest, if it was made before.
+    ahead : callable
+        Gives, or waits for, what `compile_loop` makes of the rest, if that was begun before; None if not.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def run_chains(
     begin = time.perf_counter()
     held = jax.tree.map(jnp.asarray, numbers)
     batches = chain_batches(starts, schedule, place)
-    loop = loop or compile_loop(kernel, starts, numbers, schedule, place)
+    loop = ahead() or compile_loop(kernel, starts, numbers, schedule, place)
     chains = [
         restore_chain(number, loop.state, keep, schedule) or Chain(number, loop.init(*batch, held))
         for number, batch in enumerate(batches)

@@ -167,8 +167,8 @@ def sample(
         keep.begin(describe_run(model, asked, place, learned))
         ahead = stack.enter_context(compiling_ahead())
         guess = guess_loop(ahead, flat_log_density, model, settings, place)
-        if guess is None:
-            # It takes a third of a second, and what may follow the effects' integrals needs it.
+        if guess is None and backend == "numpyro" and method in ("auto", "marginal"):
+            # It takes a third of a second, and the marginal method's polynomial needs it.
             ahead.begin(place, lambda: import_module("scipy.stats"))
         with clock.stage("pilot"):
             pilot = kept_pilot(keep, model, find_pilot)
@@ -206,9 +206,16 @@ def sample(
         stack.enter_context(float64_on(place))
         with _watcher(progress) as watch:
             heed = _heeding(watch, is_interrupted)
-            loop = None if guess is None else guess.take(own, settings, place, run)
             drawn = run_chains(
-                run.kernel, run.starts, run.numbers, schedule, place=place, watch=heed, keep=keep, loop=loop
+                run.kernel,
+                run.starts,
+                run.numbers,
+                schedule,
+                place=place,
+                watch=heed,
+                keep=keep,
+                # Waited for inside, where the wait counts as compiling.
+                ahead=lambda: None if guess is None else guess.take(own, settings, place, run),
             )
         _check_drawn(drawn, schedule, keep, tell)
         with clock.stage("unfold"):

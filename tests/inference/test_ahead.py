@@ -84,6 +84,8 @@ def test_a_guess_of_other_shapes_is_left_aside(sleep):
             guess.take(guess.model, replace(guess.settings, max_tree_depth=9), *given[2:], guess.run) is None
         )
         assert guess.take(*given, guess.run) is not None
+        chosen = replace(here(), reason="faster in a trial")
+        assert guess.take(*given[:2], chosen, guess.run) is not None
 
 
 def test_what_fails_ahead_is_made_anew(monkeypatch, sleep):

@@ -282,7 +282,7 @@ def _weigh(group: Group, key: Array, points: Array, numbers: Numbers) -> tuple[A
         key, population = given
 
         def some(key: Array) -> tuple[Array, Array]:
-            standard, _ = _propose(key, _AT_ONCE, (len(numbers["mean"]), 1))  # for all: each is judged alone
+            standard, _ = _propose(key, _AT_ONCE, numbers["mean"].shape)
             placed = _place(standard, numbers)
             weight = _log_weights(group, population, standard, placed, numbers)
             square = jnp.sum(placed**2, axis=1)
