@@ -18,6 +18,7 @@ from hierarchical_twin.inference.curvature import blank_information
 from hierarchical_twin.inference.device import Place, float64_on
 from hierarchical_twin.inference.emulator_fit import can_emulate
 from hierarchical_twin.inference.loop import Loop, compile_loop
+from hierarchical_twin.inference.memory import return_freed_memory
 from hierarchical_twin.inference.methods import Run, blank_run
 from hierarchical_twin.inference.settings import Settings, settle
 
@@ -50,6 +51,7 @@ def compiling_ahead() -> Iterator[Ahead]:
         # NumPyro traces with one stack for all threads, and JAX's settings are the process's: whoever comes
         # next must not meet a thread that still compiles.
         pool.shutdown(wait=True, cancel_futures=True)
+        return_freed_memory()
 
 
 def result_of[T](future: Future[T] | None) -> T | None:

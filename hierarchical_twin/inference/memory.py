@@ -5,6 +5,8 @@ Counts the arrays that grow with patients times draws; what does not is small be
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -198,3 +200,13 @@ def _numbers_of(model: Model) -> tuple[int, int]:
     for words in model.spec.derived.values():
         own, common = (own + model.size(PATIENT), common) if words.at is None else (own, common + 1)
     return own, common
+
+
+def return_freed_memory() -> None:
+    """Give what was freed back to the system, where the C library can be told to.
+
+    The GNU allocator keeps what a thread freed for later threads: after eight runs whose programs are compiled
+    in threads, a process held 1.2 GB of which 0.45 GB were in use.
+    """
+    with suppress(OSError, AttributeError, TypeError):  # of another C library, or of Windows
+        ctypes.CDLL(None).malloc_trim(0)

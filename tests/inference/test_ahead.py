@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -190,3 +194,30 @@ def test_blocks_of_numpy_are_those_of_jax(name, sleep):
     joined = join_blocks(model, *ours)
     assert isinstance(joined, np.ndarray)
     assert np.array_equal(joined, flat)
+
+
+REPEATED = """
+import sys
+import hierarchical_twin as ht
+from inference.models import sleep_model
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+
+model, held = sleep_model(4), []
+for seed in range(7):
+    ht.sample(model, chains=2, warmup=20, draws=20, seed=seed, device="cpu", progress=False)
+    held.append(resident())
+print(held[-1] - held[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory as Linux tells it")
+def test_threads_that_compile_keep_no_memory():
+    """The allocator kept some 85 MB for each run in a process that sampled again and again."""
+    environment = os.environ | {"PYTHONPATH": "tests", "HIERARCHICAL_TWIN_CACHE": "off"}
+    done = subprocess.run(
+        [sys.executable, "-c", REPEATED], env=environment, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 150
