@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hierarchical_twin.cli.app import OutOption, app
-from hierarchical_twin.cli.console import say, show
+from hierarchical_twin.cli.console import put, say, show
 from hierarchical_twin.cli.files import open_saved
 from hierarchical_twin.errors import DataError, Problem
 
@@ -50,12 +50,12 @@ def compare(
         if path is not None:
             show(frame, path)
     if out is None:
-        typer.echo(str(found))
+        put(str(found))
     if figure is not None:
         from hierarchical_twin.report.comparison import comparison_figure
         from hierarchical_twin.report.figures import save_figure
 
-        typer.echo(f"wrote {save_figure(comparison_figure(found), figure)}")
+        put(f"wrote {save_figure(comparison_figure(found), figure)}")
 
 
 def _named_fits(words: list[str]) -> dict[str, Fit]:

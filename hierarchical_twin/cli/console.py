@@ -1,7 +1,9 @@
-"""What commands print: tables on standard output, everything else on standard error."""
+"""What commands print: results on standard output; progress, warnings and errors on standard error."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,21 @@ if TYPE_CHECKING:
 
 def say(line: str) -> None:
     """One line on standard error."""
-    typer.echo(line, err=True)
+    _write(line, is_error=True)
+
+
+def put(line: str) -> None:
+    """One line, or a block of them, on standard output."""
+    _write(line, is_error=False)
+
+
+def _write(line: str, *, is_error: bool) -> None:
+    try:
+        typer.echo(line, err=is_error)
+    except BrokenPipeError:
+        # Its reader has seen enough, as `head` does: no reason to leave work undone.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), (sys.stderr if is_error else sys.stdout).fileno())
 
 
 def show(frame: DataFrame, out: Path | None) -> None:
@@ -27,27 +43,27 @@ def show(frame: DataFrame, out: Path | None) -> None:
         return
     from hierarchical_twin.analysis.files import write_table
 
-    typer.echo(f"wrote {write_table(frame, out)}")
+    put(f"wrote {write_table(frame, out)}")
 
 
 def print_table(frame: DataFrame, *, without: tuple[str, ...], most: int | None = None) -> None:
     """A table with its intervals named, without some columns and cut to its first rows."""
     shown = frame.drop(columns=[column for column in without if column in frame])
     cut = shown if most is None else shown.head(most)
-    typer.echo(cut.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep=""))
+    put(cut.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep=""))
     if {"prob", "kind"} <= set(frame.columns) and len(frame):
         from hierarchical_twin.analysis.intervals import interval_words
 
-        typer.echo(f"limits: {interval_words(frame['prob'].iloc[0], frame['kind'].iloc[0])}")
+        put(f"limits: {interval_words(frame['prob'].iloc[0], frame['kind'].iloc[0])}")
     if len(cut) < len(shown):
-        typer.echo(f"... and {len(shown) - len(cut)} more rows: hierarchical-twin intervals FIT")
-    typer.echo("")
+        put(f"... and {len(shown) - len(cut)} more rows: hierarchical-twin intervals FIT")
+    put("")
 
 
 def finish(fit: Fit) -> None:
     """Print the verdict; exit code 3 when the draws are not to be trusted."""
     verdict = fit.diagnostics()
-    typer.echo(str(verdict))
+    put(str(verdict))
     if fit.attributes.get("is_interrupted"):
         kept = f"{verdict.chains} x {verdict.draws:,} draws"
         say(f"INTERRUPTED: this run was stopped before its end; it holds the {kept} made until then")

@@ -24,7 +24,7 @@ def fit(
     warmup: Annotated[
         int | None, typer.Option(help="Warm-up iterations of each chain: 200 to 500, as the method needs.")
     ] = None,
-    thin: Annotated[int, typer.Option(help="Keep every so-manieth draw.")] = 1,
+    thin: Annotated[int, typer.Option(help="Keep every n-th draw: 5 keeps 200 of 1,000.")] = 1,
     patients: Annotated[
         str, typer.Option(help="Keep draws of each patient, or a summary that needs far less memory.")
     ] = "draws",

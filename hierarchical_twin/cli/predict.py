@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hierarchical_twin.cli.app import FitArgument, KindOption, OutOption, ProbOption, SpecArgument, app
-from hierarchical_twin.cli.console import show
+from hierarchical_twin.cli.console import put, show
 from hierarchical_twin.cli.files import open_saved
 from hierarchical_twin.cli.words import numbers, scenario_of
 from hierarchical_twin.errors import DataError, Problem
@@ -73,7 +73,7 @@ def predict(
         fit, times=asked, rows=rows, patients=own, scenario=scenario_of(changes), draws=draws, seed=seed
     )
     if draws_out is not None:
-        typer.echo(f"wrote {write_table(draw_table(found), draws_out)}")
+        put(f"wrote {write_table(draw_table(found), draws_out)}")
     show(found.table(prob=prob, kind=kind), out)
 
 

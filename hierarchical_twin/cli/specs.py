@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hierarchical_twin.cli.app import SpecArgument, app
+from hierarchical_twin.cli.console import put
 from hierarchical_twin.cli.files import folder_for
 from hierarchical_twin.errors import Problem
 
@@ -40,8 +41,10 @@ def models() -> None:
     for mechanism in MECHANISMS.values():
         known.add_row(mechanism.name, mechanism.equation, ", ".join(mechanism.parameters))
     console = Console()
-    console.print(shipped)
-    console.print(known)
+    with console.capture() as printed:
+        console.print(shipped)
+        console.print(known)
+    put(printed.get().rstrip())
 
 
 @app.command()
@@ -67,7 +70,7 @@ def init(
     lines = (STARTER if like is None else shipped[like]).read_text(encoding="utf-8").splitlines(keepends=True)
     # A shipped spec names its schema by a path that does not lead there from elsewhere.
     path.write_text("".join(line for line in lines if "$schema=" not in line), encoding="utf-8")
-    typer.echo(f"wrote {path}; next: hierarchical-twin check {path} YOUR_TABLE.csv")
+    put(f"wrote {path}; next: hierarchical-twin check {path} YOUR_TABLE.csv")
 
 
 @app.command()
@@ -83,16 +86,16 @@ def check(
     from hierarchical_twin.spec.shipped import locate_spec
 
     read = read_spec(locate_spec(spec))
-    typer.echo(describe(read))
+    put(describe(read))
     if data is None:
         return
     from hierarchical_twin.cohort import read_cohort
 
     cohort = read_cohort(data, read)
-    typer.echo(f"\n{cohort.report}")
+    put(f"\n{cohort.report}")
     from hierarchical_twin.graph.build import build
     from hierarchical_twin.inference.prior_predictive import prior_sanity
 
-    typer.echo("\nPrior predictive")
+    put("\nPrior predictive")
     for line in prior_sanity(build(read, cohort)):
-        typer.echo(f"  {line}")
+        put(f"  {line}")

@@ -18,7 +18,7 @@ from hierarchical_twin.cli.app import (
     ProbOption,
     app,
 )
-from hierarchical_twin.cli.console import print_table, say, show
+from hierarchical_twin.cli.console import print_table, put, say, show
 from hierarchical_twin.cli.files import open_saved
 from hierarchical_twin.cli.words import assignments, numbers, scenario_of, whole_numbers
 from hierarchical_twin.errors import DataError, Problem
@@ -92,7 +92,7 @@ def start(
 
     TwinStore.create(store, fit).save_many(twins, overwrite=overwrite)
     shown = ", ".join(twin.patient for twin in twins[:10]) + (", ..." if len(twins) > 10 else "")
-    typer.echo(f"started {len(twins)} {'twin' if len(twins) == 1 else 'twins'} in {store}: {shown}")
+    put(f"started {len(twins)} {'twin' if len(twins) == 1 else 'twins'} in {store}: {shown}")
 
 
 @group.command()
@@ -165,7 +165,7 @@ def show_twin(
 
         to_come = _planned(plan)
         page = write_twin_page(twin, out, until=until, plan=to_come, prob=prob, overwrite=overwrite)
-        typer.echo(f"wrote {page}")
+        put(f"wrote {page}")
     elif out is not None:
         show(twin.intervals(prob), out)
     else:
@@ -251,7 +251,7 @@ def score(
         from hierarchical_twin.report.figures import save_figure
         from hierarchical_twin.report.scores import scores_figure
 
-        typer.echo(f"wrote {save_figure(scores_figure(found), figure)}")
+        put(f"wrote {save_figure(scores_figure(found), figure)}")
 
 
 @group.command()

@@ -12,6 +12,16 @@ from rich.progress import Progress as Bar
 from hierarchical_twin.inference.nuts import Progress, Watcher
 
 
+class _StandardError(Console):
+    """Where the bar goes; once nobody reads it there, nowhere: no reason to end a run, as rich would."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 @contextmanager
 def progress_bar() -> Iterator[Watcher]:
     """A bar on standard error; yields the function that moves it."""
@@ -23,7 +33,7 @@ def progress_bar() -> Iterator[Watcher]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), refresh_per_second=8) as bar:
+    with Bar(*columns, console=_StandardError(), refresh_per_second=8) as bar:
         task = bar.add_task("sampling", total=None, told="compiling")
 
         def watch(progress: Progress) -> None:
