@@ -61,7 +61,18 @@ def result_of[T](future: Future[T] | None) -> T | None:
 
 @dataclass(frozen=True)
 class GuessedLoop:
-    """The loop of a joint run, compiled while the pilot is still looked for, and what it is right for."""
+    """The loop of a joint run, compiled while the pilot is still looked for, and what it is right for.
+
+    Attributes
+    ----------
+    model : Model
+    settings : Settings
+        Settled, as the run's own will be.
+    place : Place
+    run : Run
+        With blank numbers: its shapes are what counts.
+    loop : Future of Loop
+    """
 
     model: Model
     settings: Settings
@@ -85,6 +96,7 @@ def guess_loop(
     density: Callable[[Model], Callable[..., Any]],
     model: Model,
     settings: Settings,
+    *,
     place: Place,
 ) -> GuessedLoop | None:
     """Begin to compile the loop of a run that is bound to be joint; None where it may be another.
@@ -99,6 +111,11 @@ def guess_loop(
     settings : Settings
         As asked.
     place : Place
+
+    Returns
+    -------
+    GuessedLoop or None
+        Still being compiled.
     """
     blank = build(
         model.spec,
@@ -114,7 +131,8 @@ def guess_loop(
         return None
     run = blank_run(density, blank, settled)
     loop = ahead.begin(
-        place, lambda: compile_loop(run.kernel, run.starts, run.numbers, settled.schedule, place)
+        place,
+        lambda: compile_loop(run.kernel, run.starts, run.numbers, schedule=settled.schedule, place=place),
     )
     return GuessedLoop(blank, settled, place, run, loop)
 

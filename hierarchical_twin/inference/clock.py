@@ -25,6 +25,9 @@ class Clock:
     wall: dict[str, float] = field(default_factory=dict)
     compiling: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _listener()  # before there are threads, of which two might make one each
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Add this block to a stage."""

@@ -36,8 +36,8 @@ class Estimate:
 
     def __str__(self) -> str:
         gradient = f"{1e6 * self.gradient_seconds:,.0f} µs"
-        span = f"{_readable(self.least_seconds)} to {_readable(self.most_seconds)}"
-        return f"{self.parameters:,} parameters, {gradient} a gradient: about {span} of sampling"
+        span = _span(self.least_seconds, self.most_seconds)
+        return f"{self.parameters:,} parameters, {gradient} a gradient: {span} of sampling"
 
 
 def estimate_run(pilot: Pilot, settings: Settings, workers: int) -> Estimate:
@@ -94,9 +94,15 @@ def announcement(
     return "\n".join(lines)
 
 
-def _readable(seconds: float) -> str:
-    if seconds < 1:
+def _span(least: float, most: float) -> str:
+    if most < 1:
         return "under a second"
+    if least < 1:
+        return f"up to {_readable(most)}"
+    return f"about {_readable(least)} to {_readable(most)}"
+
+
+def _readable(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -34,8 +34,15 @@ _keys = jax.jit(jax.vmap(jax.random.fold_in, in_axes=(None, 0)))
 class Loop:
     """A kernel's compiled functions.
 
-    `init(key, starts, numbers)` gives a state, of the shapes in `state`; `advance(state, iterations,
-    numbers)` the next one, the positions ``[iteration, ...]`` kept on the way, and statistics.
+    Attributes
+    ----------
+    init : callable
+        ``init(key, starts, numbers)`` gives a state.
+    advance : callable
+        ``advance(state, iterations, numbers)`` gives the next one, the positions ``[iteration, ...]`` kept on
+        the way, and statistics.
+    state : pytree
+        Shapes and types of a state.
     """
 
     init: Callable[..., Any]
@@ -53,7 +60,7 @@ def chain_batches(starts: Any, schedule: Schedule, place: Place) -> list[tuple[A
     return [(key, jax.tree.map(lambda s, c=c: s[c], starts)) for c, key in enumerate(keys)]
 
 
-def compile_loop(kernel: Kernel, starts: Any, numbers: Numbers, schedule: Schedule, place: Place) -> Loop:
+def compile_loop(kernel: Kernel, starts: Any, numbers: Numbers, *, schedule: Schedule, place: Place) -> Loop:
     """Compile a kernel's functions for arrays of given shapes.
 
     Parameters
@@ -65,6 +72,11 @@ def compile_loop(kernel: Kernel, starts: Any, numbers: Numbers, schedule: Schedu
         What the kernel's functions take.
     schedule : Schedule
     place : Place
+
+    Returns
+    -------
+    Loop
+        Of one chain, or of all of them where the place runs them as one.
     """
     init, advance = kernel.init, _advance_by_pieces(kernel, schedule.thin)
     if place.is_batched:

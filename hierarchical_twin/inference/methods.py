@@ -89,6 +89,7 @@ def prepare_run(
     pilot: Pilot,
     model: Model,
     settings: Settings,
+    *,
     old: Learned | None,
     plan: Callable[[], Plan],
     emulator: Emulator | None = None,
@@ -110,6 +111,11 @@ def prepare_run(
         Makes, or finds, how the effects are integrated out.
     emulator : Emulator, optional
         What stands in for the mechanism of a joint run.
+
+    Returns
+    -------
+    Run
+        The kernel, the arrays that it starts from and reads, and what its positions mean.
     """
     schedule = settings.schedule
     geometry = find_geometry(pilot, model)
@@ -125,11 +131,10 @@ def prepare_run(
         return Run(kernel, starts.whitened, numbers, finish)
     target = make_target(model, density)
     make = {"joint": joint_kernel, "blocked": blocked_kernel}[settings.method]
-    run = _whole_run(make, target, model, geometry, starts, adaptation)
+    run = _whole_run(target, model, make(target, adaptation), geometry=geometry, starts=starts)
     if emulator is None:
         return run
-    kernel, starts, numbers = _emulated_kernel(target, emulator, run.starts, run.numbers, adaptation)
-    return replace(run, kernel=kernel, starts=starts, numbers=numbers, note=_NOTE)
+    return _emulated(run, target, emulator, adaptation)
 
 
 def blank_run(density: Callable[[Model], Callable[..., Any]], model: Model, settings: Settings) -> Run:
@@ -140,23 +145,16 @@ def blank_run(density: Callable[[Model], Callable[..., Any]], model: Model, sett
     points = (np.zeros((chains, population)), np.zeros((chains, *shape)))
     starts = Starts(*points, np.zeros(chains), *points)
     adaptation = Adaptation(schedule.warmup, settings.target_accept, settings.max_tree_depth)
-    return _whole_run(joint_kernel, make_target(model, density), model, geometry, starts, adaptation)
+    target = make_target(model, density)
+    return _whole_run(target, model, joint_kernel(target, adaptation), geometry=geometry, starts=starts)
 
 
-def _whole_run(
-    make: Callable[[Target, Adaptation], Kernel],
-    target: Target,
-    model: Model,
-    geometry: Geometry,
-    starts: Starts,
-    adaptation: Adaptation,
-) -> Run:
+def _whole_run(target: Target, model: Model, kernel: Kernel, *, geometry: Geometry, starts: Starts) -> Run:
     """A run whose positions are the model's flat vectors, patients in the target's order."""
-    numbers = Numbers(geometry.ordered(target.order), target.numbers)
     return Run(
-        make(target, adaptation),
+        kernel,
         starts.ordered(target.order),
-        numbers,
+        Numbers(geometry.ordered(target.order), target.numbers),
         lambda positions, place: _whole(model, target, positions),
     )
 
@@ -168,9 +166,7 @@ class _Followed(NamedTuple):
     emulator: Emulator
 
 
-def _emulated_kernel(
-    target: Target, emulator: Emulator, starts: Starts, numbers: Numbers, adaptation: Adaptation
-) -> tuple[Kernel, Starts, Numbers]:
+def _emulated(run: Run, target: Target, emulator: Emulator, adaptation: Adaptation) -> Run:
     """NUTS along the polynomials, its ends accepted by the target, then patients alone; the starts with slopes
     as NUTS will see them."""
 
@@ -184,7 +180,7 @@ def _emulated_kernel(
         return target.patients(flat, numbers.model.model)
 
     near = replace(target, density=density)
-    numbers = Numbers(numbers.geometry, _Followed(target.numbers, emulator))
+    numbers = Numbers(run.numbers.geometry, _Followed(target.numbers, emulator))
     steps = -(-target.model.size(PATIENT) // _PATIENTS_PER_STEP)
     kernel = delayed_kernel(
         joint_kernel(near, adaptation),
@@ -193,7 +189,8 @@ def _emulated_kernel(
         transitions=_TRANSITIONS,
         walks=Walks("effects", steps, patients, partial(joint_potential, near)),
     )
-    return kernel, starts_along(near, starts, numbers), numbers
+    starts = starts_along(near, run.starts, numbers)
+    return replace(run, kernel=kernel, starts=starts, numbers=numbers, note=_NOTE)
 
 
 class _Integrated(NamedTuple):

@@ -120,7 +120,7 @@ def run_chains(
     begin = time.perf_counter()
     held = jax.tree.map(jnp.asarray, numbers)
     batches = chain_batches(starts, schedule, place)
-    loop = ahead() or compile_loop(kernel, starts, numbers, schedule, place)
+    loop = ahead() or compile_loop(kernel, starts, numbers, schedule=schedule, place=place)
     chains = [
         restore_chain(number, loop.state, keep, schedule) or Chain(number, loop.init(*batch, held))
         for number, batch in enumerate(batches)

@@ -91,26 +91,28 @@ def sample(
     method : {"auto", "joint", "blocked", "marginal"}
         ``joint``: one trajectory for the population and all effects. ``blocked``: NUTS for the
         population, Metropolis moves for each patient. ``marginal``: NUTS with the effects integrated
-        out, then draws of each patient's given the population. ``auto`` takes ``marginal`` from 200
-        effects on where a trial finds the integrals accurate, ``blocked`` from 300 on where it does not but
-        patients are nearly where a pilot fit puts them, and ``joint`` for all others.
+        out, then draws of each patient's given the population. ``auto`` counts effects, patients times
+        effects of each: from 200 on, if patients are nearly where a pilot fit puts them, it takes
+        ``marginal`` where a trial finds the integrals accurate, else ``blocked`` from 300 on; all others
+        are ``joint``.
     chains, draws, warmup : int
         Draws are per chain, after `warmup` iterations of adaptation. By default 500 for ``joint``, 300
         for ``blocked``, 200 for ``marginal``, and 100 with `start_from`.
     thin : int
-        Of the draws every `thin`-th is kept.
+        Of the draws every `thin`-th is kept: 1,000 draws with ``thin=5`` keep 200 a chain.
     patients : {"draws", "summary"}
         What is kept of each patient: draws, log likelihood and replicates, or statistics of the draws
         (mean, SD, quantiles, R-hat, ESS), which take far less memory in large cohorts.
     seed : int
-        The same seed gives the same draws, on any number of workers.
+        The same seed gives the same draws on the same machine, on any number of workers.
     target_accept : float, optional
         Acceptance rate the step size is adapted to; higher is more careful and slower. By default 0.95
         for ``joint`` (0.98 without patient effects), 0.9 for ``blocked``, 0.8 for ``marginal``.
     max_tree_depth : int
         A trajectory has at most ``2**max_tree_depth - 1`` steps.
     device : {"auto", "cpu", "gpu"}
-        ``auto`` tries both where JAX sees a GPU, takes the faster and says why.
+        ``auto`` times a gradient of the whole model on both where JAX sees a GPU, takes the faster and
+        says why.
     workers : int, optional
         Chains at once on a CPU; the cores available by default.
     checkpoint : path, optional
@@ -166,7 +168,7 @@ def sample(
         asked, learned = settings, "none" if old is None else old.hash
         keep.begin(describe_run(model, asked, place, learned))
         ahead = stack.enter_context(compiling_ahead())
-        guess = guess_loop(ahead, flat_log_density, model, settings, place)
+        guess = guess_loop(ahead, flat_log_density, model, settings, place=place)
         if guess is None and backend == "numpyro" and method in ("auto", "marginal"):
             # It takes a third of a second, and the marginal method's polynomial needs it.
             ahead.begin(place, lambda: import_module("scipy.stats"))
@@ -195,7 +197,7 @@ def sample(
                 own, pilot = sampled_model(model, firm, whole=pilot), firm
         tell(announcement(pilot, own, settings, place, memory, available))
         with clock.stage("plan"), float64_on(preparing_place(place)):
-            run = prepare_run(flat_log_density, pilot, own, settings, old, plan, emulator)
+            run = prepare_run(flat_log_density, pilot, own, settings, old=old, plan=plan, emulator=emulator)
         if run.note:
             tell(run.note)
         place = _tried_place(place, device, settings, pilot, own, tell)

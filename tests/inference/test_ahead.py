@@ -52,7 +52,7 @@ def test_the_guess_serves_a_joint_run_and_changes_no_draw(monkeypatch, text):
         patched.setattr(draws, "compile_unfolding", refused)
         guessed = short(model)
     with monkeypatch.context() as patched:
-        patched.setattr(sample_module, "guess_loop", lambda *_: None)
+        patched.setattr(sample_module, "guess_loop", lambda *_, **__: None)
         plain = short(model)
     found, expected = posterior(guessed), posterior(plain)
     assert found.keys() == expected.keys()
@@ -67,7 +67,9 @@ def test_a_guess_of_another_model_is_left_aside(monkeypatch):
     guess = ahead.guess_loop
     with monkeypatch.context() as patched:
         patched.setattr(
-            sample_module, "guess_loop", lambda pool, density, _, *rest: guess(pool, density, other, *rest)
+            sample_module,
+            "guess_loop",
+            lambda pool, density, _, *rest, **words: guess(pool, density, other, *rest, **words),
         )
         found = posterior(short(model))
     for name, value in posterior(short(model)).items():
@@ -78,7 +80,7 @@ def test_a_guess_of_other_shapes_is_left_aside(sleep):
     """A compiled loop takes arrays of its own shapes only."""
     settings = check_settings(Schedule(2, 20, 20), "numpyro", "joint", None, 10)
     with float64_on(here()), compiling_ahead() as pool:
-        guess = ahead.guess_loop(pool, flat_log_density, sleep, settings, here())
+        guess = ahead.guess_loop(pool, flat_log_density, sleep, settings, place=here())
         assert guess is not None
         shorter = guess.run.starts._replace(whitened=guess.run.starts.whitened[:, 1:])
         given = (guess.model, guess.settings, here())
@@ -109,7 +111,7 @@ def test_what_fails_ahead_is_made_anew(monkeypatch, sleep):
 def test_nothing_is_guessed_of_other_runs(monkeypatch, words):
     """PyMC's density holds arrays as constants; the loops of other methods depend on the pilot."""
     compiled = []
-    monkeypatch.setattr(ahead, "compile_loop", lambda *given: compiled.append(given))
+    monkeypatch.setattr(ahead, "compile_loop", lambda *given, **words: compiled.append(given))
     assert short(linear_model(LINEAR, unequal_patients()), **words).tree["posterior"].sizes["draw"] == 20
     assert not compiled
 
@@ -119,7 +121,7 @@ def test_nothing_is_guessed_where_polynomials_may_be_followed(monkeypatch, sleep
     settings = check_settings(Schedule(2, 20, 20), "numpyro", "joint", None, 10)
     monkeypatch.setattr(ahead, "can_emulate", lambda model: True)
     with compiling_ahead() as pool:
-        assert ahead.guess_loop(pool, flat_log_density, sleep, settings, here()) is None
+        assert ahead.guess_loop(pool, flat_log_density, sleep, settings, place=here()) is None
 
 
 def test_fewer_draws_than_were_announced_are_unfolded(sleep):

@@ -349,8 +349,12 @@ def three() -> ht.Model:
 
 @pytest.mark.parametrize(
     ("words", "batched"),
-    [({"method": "blocked", "thin": 3}, False), ({"method": "blocked"}, True)],
-    ids=["blocked, thinned", "blocked, a batch"],
+    [
+        ({"method": "blocked", "thin": 3}, False),
+        ({"method": "blocked"}, True),
+        ({"method": "marginal"}, False),
+    ],
+    ids=["blocked, thinned", "blocked, a batch", "marginal"],
 )
 def test_a_fit_is_the_same(three, tmp_path, monkeypatch, often, words, batched):
     """Stopped in the pilot, in warm-up and among the draws."""

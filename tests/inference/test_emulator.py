@@ -228,7 +228,9 @@ def test_the_draws_are_those_of_the_mechanism(model, monkeypatch):
 def test_chains_start_with_the_slopes_they_will_follow(pilot, emulated, double_precision):
     """Of the polynomials, not of the mechanism: NUTS compares with them in its first trajectory."""
     settings = Settings(Schedule(2, 10, 10), "numpyro", "joint", 0.9, 10)
-    run = prepare_run(flat_log_density, pilot, pilot.model, settings, None, lambda: None, emulated)
+    run = prepare_run(
+        flat_log_density, pilot, pilot.model, settings, old=None, plan=lambda: None, emulator=emulated
+    )
     for chain, whitened in enumerate(run.starts.whitened):
         flat = run.numbers.geometry.flat(
             pilot.model, jnp.asarray(whitened), jnp.asarray(run.starts.effects[chain])

@@ -183,7 +183,7 @@ def test_verdict_sends_the_user_to_joint_sampling(two_scan):
     unreliable = judge(two_scan.plan, names, shifts, weights(bad, 50.0 + good))
     assert not unreliable.is_trusted
     assert "p3 (0.9)" in unreliable.lines[0]
-    assert "method='joint'" in unreliable.lines[-1]
+    assert len(unreliable.lines) == 1
     assert judge(two_scan.plan, names, replace(shifts, patients=good), weights(bad, 2.0 + good)).is_trusted
     moved = judge(two_scan.plan, names, replace(shifts, mean=shifts.mean + 0.3), weights(good, good))
     assert names[0] in moved.lines[0]
@@ -251,7 +251,7 @@ def test_a_polynomial_that_is_not_good_enough_is_walked_beside(two_scan, monkeyp
     for good in (10.0, 0.0):
         monkeypatch.setattr(methods, "GOOD_SPREAD", good)
         methods.prepare_run(
-            flat_log_density, two_scan.pilot, two_scan.model, settings, None, lambda: two_scan.plan
+            flat_log_density, two_scan.pilot, two_scan.model, settings, old=None, plan=lambda: two_scan.plan
         )
     (walks,) = seen
     assert (walks.block, walks.steps) == ("population", 1)

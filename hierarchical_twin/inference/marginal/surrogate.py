@@ -4,7 +4,7 @@ The population has few coordinates, and summed over patients the log integrals a
 them: a polynomial of the third or fourth degree, fitted to values and gradients at some dozens of points,
 errs by a few hundredths where the posterior is. Its variables are whitened, and an SD of effects, which may
 go to 0 where the data cannot tell, enters by a logarithm that stops short of that. Trajectories follow
-it at next to no cost. Where it errs by more than that, `kernels.population_kernel` accepts or refuses where
+it at next to no cost. Where it errs by more than that, `delayed.delayed_kernel` accepts or refuses where
 they end by the density itself, and what the polynomial leaves out costs draws, not correctness.
 """
 

@@ -129,8 +129,6 @@ def judge(plan: Plan, names: tuple[str, ...], shifts: Shifts, weights: Weights) 
     if len(lost):
         labels = [plan.model.cohort.patients[place] for place in lost]
         lines.append(f"Patients whose integral did not settle at the most nodes: {_listed(labels)}.")
-    if lines:
-        lines.append("Do not rely on this fit; sample the effects with the population: method='joint'.")
     return Verdict(not lines, tuple(lines))
 
 
