@@ -30,6 +30,7 @@ ESS_TOTAL = 400
 E_BFMI_LIMIT = 0.3
 SATURATION_LIMIT = 0.01
 _FEWEST_DRAWS = 4
+_WIDEST = 60
 _SILENT_WHEN_PASSED = ("length", "finite", "movement")
 
 
@@ -114,7 +115,8 @@ class Diagnostics:
     def __str__(self) -> str:
         words = {True: "ok", False: "FAIL", None: "--"}
         wide = max(len(check.name) for check in self.checks)
-        found = max(len(check.found) for check in self.checks)
+        # One that lists patients by name must not push the others apart.
+        found = min(_WIDEST, max(len(check.found) for check in self.checks))
         lines = [
             f"  {words[check.passed]:<4}  {check.name:<{wide}}  {check.found:<{found}}  ({check.expected})"
             for check in self.checks
@@ -161,7 +163,11 @@ def _integrals_checks(tree: xr.DataTree) -> tuple[Check, ...]:
     found = tree[INTEGRALS].to_dataset()
     doubts = json.loads(found.attrs["doubts"])
     worst = float(np.nanmax(np.abs(found["shift_of_mean"].values), initial=0.0))
-    told = f"means off by at most {worst:.2f} SD" if not doubts else doubts[0].rstrip(".")
+    told = (
+        f"means off by at most {worst:.2f} SD"
+        if not doubts
+        else "; ".join(doubt.rstrip(".") for doubt in doubts)
+    )
     advice = "sample the effects with the population: method='joint' (--method joint)"
     return (Check("integrals", not doubts, told, "errors that do not move the posterior", advice),)
 
@@ -340,7 +346,8 @@ def _depth_check(saturation: float) -> Check:
         saturation < SATURATION_LIMIT,
         f"{100 * saturation:.2g}% of draws at the limit",
         expected,
-        "raise the greatest tree depth, or reparameterize: trajectories are cut off before they turn",
+        "trajectories are cut off before they turn: look for a parameter that the data do not determine, or raise "
+        "max_tree_depth of sample (in Python)",
     )
 
 

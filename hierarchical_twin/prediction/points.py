@@ -32,7 +32,7 @@ def population_points(model: Model, posterior: xr.Dataset, most: int | None = No
     posterior : xr.Dataset
         Draws, as a fit holds them.
     most : int, optional
-        Every so-manieth draw of each chain is taken, so that there are at most so many in all.
+        At most so many draws in all, taken at equal distances from each chain.
 
     Returns
     -------

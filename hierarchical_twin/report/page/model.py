@@ -29,7 +29,7 @@ _RECORDED = {
     "backend": "Backend",
     "device": "Device",
     "warmup": "Warm-up iterations",
-    "thin": "Kept every so-manieth draw",
+    "thin": "Thinning: one draw kept of",
     "target_accept": "Target acceptance",
     "max_tree_depth": "Greatest tree depth",
     "parameterization": "Parameterization",
