@@ -20,8 +20,6 @@ class Agreement:
     ----------
     quantities : int
         Compared: those with enough effective draws on both sides.
-    share : float
-        Of all quantities, the share compared.
     z_max : float
         Largest difference of means over the joint Monte Carlo error.
     z_expected : float
@@ -35,7 +33,6 @@ class Agreement:
     """
 
     quantities: int
-    share: float
     z_max: float
     z_expected: float
     shift_max: float
@@ -65,7 +62,6 @@ def compare(own: Mapping[str, Any], reference: Mapping[str, Any]) -> Agreement |
     worst = names[int(z.argmax())]
     return Agreement(
         int(good.sum()),
-        float(good.mean()),
         float(z.max()),
         _largest_normal(int(good.sum())),
         float(shift.max(initial=0.0)),

@@ -1,4 +1,4 @@
-"""The page: every number and picture of ``docs/benchmarks.md``, from the JSON files of a run."""
+"""The pages: every number and picture of ``docs/benchmarks.md``, and of its twins' page, from a run's JSON files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from benchmarks.page_whole import scaling_table, step_table, whole_table
 from benchmarks.problems import PROBLEMS
 from benchmarks.results import Group, read_groups
 
+_WRITTEN = "<!-- written by python -m benchmarks page; every number comes from a run's JSON files -->"
+_TWINS = "benchmarks-twins.md"
 HOW = """\
 Every cell (posterior, number of patients, engine, repeat) ran in a process of its own on two cores, in double
 precision, 4 chains. Peers: 1,000 warm-up iterations and 1,000 draws a chain (nutpie warms up for its own default,
@@ -40,7 +42,7 @@ runs natively (`--O1`, `-march=native`), one process a chain.
 
 
 def write_page(out: Path, docs: Path) -> Path:
-    """Write ``<docs>/benchmarks.md`` and its pictures from the results in `out`."""
+    """Write ``<docs>/benchmarks.md`` and its pictures from the results in `out`; a page of twins if `out` has any."""
     groups = read_groups(out)
     pictures = docs / "benchmarks"
     pictures.mkdir(parents=True, exist_ok=True)
@@ -48,11 +50,14 @@ def write_page(out: Path, docs: Path) -> Path:
     text = "\n\n".join(part for part in _sections(groups, out, drawn) if part)
     target = docs / "benchmarks.md"
     target.write_text(text.rstrip() + "\n")
+    if table := twins_text(out / "twins"):
+        parts = (f"{_WRITTEN}\n# Twins, measured", _machine(out / "twins"), table)
+        (docs / _TWINS).write_text("\n\n".join(parts) + "\n")
     return target
 
 
 def _sections(groups: Sequence[Group], out: Path, drawn: Sequence[str]) -> Iterator[str]:
-    yield "<!-- written by python -m benchmarks page; every number comes from a run's JSON files -->\n# Benchmarks"
+    yield f"{_WRITTEN}\n# Benchmarks"
     yield _machine(out)
     yield (
         "Run again: `pip install 'hierarchical-twin[peers]'`, then `python -m benchmarks` from the repository root "
@@ -74,8 +79,6 @@ def _sections(groups: Sequence[Group], out: Path, drawn: Sequence[str]) -> Itera
             yield "![Time and memory against patients](benchmarks/scaling.svg)"
     if table := step_table(out / "steps"):
         yield "## One NUTS step against one gradient\n\n" + table
-    if table := twins_text(out / "twins"):
-        yield "## Twins\n\n" + table
     yield "## How it was measured\n\n" + HOW.rstrip()
     yield "## Do the engines agree?\n\n" + agreement_table(groups)
     yield "## Every engine"

@@ -16,6 +16,7 @@ from benchmarks.results import Group, read_groups
 
 COLOURS = {
     "ours": "#c0392b",
+    "ours-joint": "#b7950b",
     "ours-marginal": "#e67e22",
     "numpyro-jit": "#2471a3",
     "numpyro-run": "#85c1e9",
@@ -56,7 +57,6 @@ def _ess_figure(groups: Sequence[Group]) -> Figure | None:
         axis.set(title=problem, xscale="log", yscale="log", xlabel="patients")
         sizes = sorted({group.patients for group in groups if group.problem == problem})
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        axis.minorticks_off()
         axis.minorticks_off()
         if place == 0:
             axis.set_ylabel("smallest ESS per second\nof warm-up and sampling")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from benchmarks.agreement import compare, reference_of
+from benchmarks.cells import ENGINES
 from benchmarks.results import Group, best_peer, is_peer
 
 HEADLINE, SAMPLING = "ess_per_second", "ess_per_second_sampling"
@@ -74,17 +75,33 @@ def ode_lines(groups: Sequence[Group]) -> str:
     """Ours against Stan with an adaptive solver on the minimal model."""
     lines = []
     for (problem, patients), cells in _by_size(groups):
-        solvers = [group for group in cells if group.family == "stan-ode" and group.done]
         for ours in (group for group in cells if group.engine == "ours" and group.done):
-            for solver in solvers:
-                own, other = ours.median(HEADLINE), solver.median(HEADLINE)
-                lines.append(
-                    f"- {problem}, {patients} patients, {solver.engine} (150 + 150 iterations a chain, R-hat "
-                    f"{number(solver.median('rhat_max'))}): {number(other)} ESS/s, ours {number(own)}: "
-                    f"**{number(own / other)}** times; sampling alone "
-                    f"{number(ours.median(SAMPLING) / solver.median(SAMPLING))}."
-                )
+            for solver in (group for group in cells if group.family == "stan-ode"):
+                if told := _solver_told(ours, solver):
+                    lines.append(f"- {problem}, {patients} patients, {solver.engine}{told}")
     return "Against an adaptive ODE solver (Stan's `ode_rk45`):\n\n" + "\n".join(lines) if lines else ""
+
+
+def _solver_told(ours: Group, solver: Group) -> str:
+    """The ratio to a solver's speed; of one that did not end, to the most that it can have reached."""
+    settings = ENGINES[solver.engine].settings
+    assert settings is not None
+    own, length = ours.median(HEADLINE), f"{settings.warmup} + {settings.draws} iterations a chain"
+    if solver.done:
+        other = solver.median(HEADLINE)
+        return (
+            f" ({length}, R-hat {number(solver.median('rhat_max'))}): {number(other)} ESS/s, ours {number(own)}: "
+            f"**{number(own / other)}** times; sampling alone "
+            f"{number(ours.median(SAMPLING) / solver.median(SAMPLING))}."
+        )
+    first = solver.results[0]
+    if first["status"] != "over limit":
+        return ""
+    most = settings.chains * settings.draws / first["limit_seconds"]
+    return (
+        f" ({length}) had not ended after {number(first['limit_seconds'])} s. Had it then, with every draw "
+        f"independent, it would have {number(most)} ESS/s; ours {number(own)}: **{number(own / most)}** times or more."
+    )
 
 
 def agreement_table(groups: Sequence[Group]) -> str:

@@ -1,4 +1,4 @@
-"""The page's part on twins: latency, many at once, agreement with refits, coverage of forecasts."""
+"""The page of twins: latency, many at once, agreement with refits, coverage of forecasts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ Doubted: the twin itself says that it is not to be trusted."""
 def twins_text(folder: Path) -> str:
     """Everything that ``python -m benchmarks.twins --out`` has kept, or an empty string."""
     parts = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    parts.pop("machine", None)
     texts = ["`python -m benchmarks.twins --out benchmarks/results`, on an idle machine; 2,000 particles."]
     if lines := parts.get("latency"):
         header = ["posterior", "records", "median, ms", "9 of 10 below, ms", "compiled anew"]

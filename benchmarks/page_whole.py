@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.engines.ours import MOST_DRAWN
 from benchmarks.page_tables import markdown, number, with_range
 from benchmarks.results import Group, exponent, read_groups, read_json
 
@@ -85,6 +86,11 @@ def scaling_table(folder: Path) -> str:
                 f"- {engine}: warm-up and sampling grow as patients to the power {time:.2f}, shell to draws "
                 f"{wall:.2f}, peak memory {memory:.2f}."
             )
+    lines += [
+        "",
+        f"Tumor growth. Draws of up to {MOST_DRAWN:,} patients are kept, of more their statistics "
+        '(`patients="summary"`): ESS is then of the population alone.',
+    ]
     return "\n".join(lines)
 
 

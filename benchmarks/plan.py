@@ -8,10 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.cells import ENGINES, ROOT, Cell, keep, run_cell, single_threaded, stan_cache, table_path
+from benchmarks.cells import (
+    ENGINES,
+    ROOT,
+    Cell,
+    keep,
+    missing,
+    run_cell,
+    single_threaded,
+    stan_cache,
+    table_path,
+)
 from benchmarks.problems import PROBLEMS
 
 _MUCH_SLOWER = 4.0
@@ -60,13 +70,15 @@ def run_cells(request: Request) -> None:
 
 
 def run_scaling(out: Path, *, limit_seconds: float, sizes: Sequence[int] = (1000, 10_000, 100_000)) -> None:
-    """Time and memory of ours against the number of patients, on the growth model.
+    """Time and memory of two methods of ours against the number of patients, on the growth model.
 
     A method that goes over its limit at one size is not run at a larger one.
     """
     folder = out / "scaling"
     folder.mkdir(exist_ok=True)
-    for engine in ("ours", "ours-marginal"):
+    for old in folder.glob("growth-*.json"):
+        old.unlink()
+    for engine in ("ours-marginal", "ours-joint"):
         for patients in sizes:
             need_table(folder, "growth", patients)
             cell = Cell("growth", patients, engine, 1)
@@ -88,7 +100,7 @@ def _settled(request: Request, cell: Cell) -> str:
     """Why a cell need not be run, or an empty string."""
     engine = ENGINES[cell.engine]
     if engine.is_ours:
-        return _over_limit_before(request, cell)
+        return _over_limit_before(request, cell) or _ours_by_itself(request, cell)
     if engine.family in _SMALL_ONLY and (cell.patients > min(request.patients) or cell.repeat > 1):
         return f"compared at the smallest size, once: {_SMALL_ONLY[engine.family]}"
     if cell.repeat > 1:
@@ -99,15 +111,31 @@ def _settled(request: Request, cell: Cell) -> str:
 
 def _over_limit_before(request: Request, cell: Cell) -> str:
     """What did not end within its limit once will not the next time."""
-    path = request.out / f"{Cell(cell.problem, cell.patients, cell.engine, 1).name}.json"
-    if cell.repeat == 1 or not path.exists():
+    is_over = cell.repeat > 1 and _first(request, cell).get("status") == "over limit"
+    return "over the limit in the first repeat" if is_over else ""
+
+
+def _ours_by_itself(request: Request, cell: Cell) -> str:
+    """Of ours with its method named: the default's own method need not run twice, another one not be repeated."""
+    method = cell.engine.removeprefix("ours").removeprefix("-")
+    notes = _first(request, replace(cell, engine="ours")).get("notes")
+    if not method or not notes:
         return ""
-    return (
-        "over the limit in the first repeat" if json.loads(path.read_text())["status"] == "over limit" else ""
-    )
+    if method in notes:
+        return "the method that ours takes there by itself"
+    return "not the method that ours takes: once" if cell.repeat > 1 else ""
+
+
+def _first(request: Request, cell: Cell) -> dict:
+    """What the first repeat of a cell came to; empty before it was run."""
+    path = request.out / f"{replace(cell, repeat=1).name}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _not_near_best(request: Request, cell: Cell) -> str:
+    first = _first(request, cell)
+    if first.get("status") == "left out":
+        return str(first["note"])
     speeds = _first_speeds(request, cell.problem, cell.patients)
     own = speeds.get(cell.engine)
     if own is None:
@@ -119,6 +147,9 @@ def _not_near_best(request: Request, cell: Cell) -> str:
 
 
 def _behind_at(request: Request, cell: Cell, patients: int) -> str:
+    first = _first(request, replace(cell, patients=patients))
+    if first.get("status") == "left out":
+        return str(first["note"])
     speeds = _first_speeds(request, cell.problem, patients)
     if cell.engine not in speeds:
         return ""
@@ -148,7 +179,6 @@ def _first_speeds(request: Request, problem: str, patients: int) -> dict[str, tu
 
 
 def _compile_stan(request: Request) -> None:
-    from benchmarks.cells import missing
     from benchmarks.engines.stan import compile_program, program_of
 
     names = [name for name in request.engines if name.startswith("stan")]

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 import hierarchical_twin as ht
+from benchmarks.machine import write_machine
 from hierarchical_twin.twin.records import static_columns
 
 CASES = Path(__file__).parents[1] / "case_studies"
@@ -50,8 +51,10 @@ def main() -> None:
         for line in _lines(part, given):
             print(json.dumps(line), flush=True)
             found.append(line)
-        if given.out is not None:
-            keep(given.out, part, found)
+            if given.out is not None:
+                # After each: the next may take minutes, and fail.
+                keep(given.out, part, found)
+                write_machine(given.out / "twins")
 
 
 def _lines(part: str, given: argparse.Namespace) -> Iterator[dict[str, object]]:

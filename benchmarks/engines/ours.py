@@ -14,7 +14,7 @@ from benchmarks.measure import Outcome, Settings, peak_megabytes
 from benchmarks.problems import PROBLEMS, Problem
 
 _MOST_PATIENTS = 5000
-_MOST_DRAWN = 20_000
+MOST_DRAWN = 20_000
 """Patients whose draws are kept: of more, the fit keeps statistics."""
 
 
@@ -31,7 +31,7 @@ def run(key: str, table: Path, settings: Settings, *, method: str | None = None)
     spec = ht.read_spec(ht.shipped_specs()[PROBLEMS[key].spec])
     model = ht.build(spec, ht.read_cohort(table, spec))
     built = time.perf_counter() - begin
-    if model.size("patient") > _MOST_DRAWN:
+    if model.size("patient") > MOST_DRAWN:
         words["patients"] = "summary"
     fit = ht.sample(model, **words)
     peak = peak_megabytes()

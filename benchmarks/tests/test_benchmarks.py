@@ -32,7 +32,7 @@ def moments(mean: float, names: tuple[str, ...] = ("typical[0]", "effects[0]")) 
     }
 
 
-def finished(cell: Cell, out, speed: float, *, rhat: float = 1.0, mean: float = 0.0) -> None:
+def finished(cell: Cell, out, speed: float, *, rhat: float = 1.0, mean: float = 0.0, notes=()) -> None:
     seconds = {"import": 1.0, "build": 0.1, "compile": 2.0, "warmup": 1.0, "sampling": 1.0}
     plain = dict.fromkeys(
         ("ess_bulk_min", "ess_bulk_median", "ess_tail_min", "ess_tail_median", "wall_seconds", "peak_mb"),
@@ -48,6 +48,7 @@ def finished(cell: Cell, out, speed: float, *, rhat: float = 1.0, mean: float = 
         "ess_per_second_sampling": 2 * speed,
         "gradients_per_effective": 20.0,
         "moments": moments(mean),
+        "notes": list(notes),
     }
     keep(cell, out, result)
 
@@ -80,6 +81,13 @@ def test_the_plan_repeats_only_peers_near_the_best(tmp_path):
     assert _settled(request, Cell("growth", 200, "ours", 3)) == ""
 
 
+def test_what_is_left_out_once_stays_out_of_repeats_and_larger_cohorts(tmp_path):
+    request = Request(tmp_path, ["growth"], [20, 200, 2000], list(ENGINES), 3, 240.0)
+    keep(Cell("growth", 200, "stan-centered", 1), tmp_path, {"status": "left out", "note": "too slow at 20"})
+    assert _settled(request, Cell("growth", 200, "stan-centered", 2)) == "too slow at 20"
+    assert _settled(request, Cell("growth", 2000, "stan-centered", 1)) == "too slow at 20"
+
+
 def test_the_page_says_the_ratio_and_is_the_same_when_written_again(tmp_path):
     finished(Cell("growth", 20, "ours", 1), tmp_path, 900.0)
     finished(Cell("growth", 20, "stan-centered", 1), tmp_path, 100.0)
@@ -89,6 +97,31 @@ def test_the_page_says_the_ratio_and_is_the_same_when_written_again(tmp_path):
     assert "**9**" in first and "over 240 s" in first
     assert write_page(tmp_path, tmp_path / "docs").read_text() == first
     assert (tmp_path / "docs" / "benchmarks" / "ess_per_second.svg").read_text() == picture
+
+
+def test_the_page_says_at_least_where_a_solver_did_not_end(tmp_path):
+    """Four chains of 150 draws in 300 s: at most two effective draws a second."""
+    finished(Cell("minimal", 20, "ours", 1), tmp_path, 100.0)
+    slow = {"status": "over limit", "limit_seconds": 300.0}
+    keep(Cell("minimal", 20, "stan-ode-noncentered", 1), tmp_path, slow)
+    text = write_page(tmp_path, tmp_path / "docs").read_text()
+    assert "would have 2 ESS/s" in text and "**50** times or more" in text
+
+
+def test_a_method_of_ours_is_run_once_and_not_where_it_is_the_default(tmp_path):
+    request = Request(tmp_path, ["growth"], [200], list(ENGINES), None, 240.0)
+    finished(Cell("growth", 200, "ours", 1), tmp_path, 900.0, notes=["marginal"])
+    assert "by itself" in _settled(request, Cell("growth", 200, "ours-marginal", 1))
+    assert _settled(request, Cell("growth", 200, "ours-joint", 1)) == ""
+    assert "once" in _settled(request, Cell("growth", 200, "ours-joint", 2))
+    assert _settled(request, Cell("growth", 200, "ours", 2)) == ""
+
+
+def test_twins_have_a_page_of_their_own(tmp_path):
+    (tmp_path / "twins").mkdir()
+    (tmp_path / "twins" / "many.json").write_text(json.dumps([{"many": "growth", "patients": 10000}]))
+    write_page(tmp_path, tmp_path / "docs")
+    assert "patients 10,000" in (tmp_path / "docs" / "benchmarks-twins.md").read_text()
 
 
 def test_padding_keeps_each_patients_rows_in_order():
