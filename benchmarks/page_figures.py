@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -124,8 +125,21 @@ def _scaling_figure(folder: Path) -> Figure | None:
     right.set(xscale="log", yscale="log", xlabel="patients", ylabel="peak memory, GB")
     left.legend(frameon=False)
     for axis in (left, right):
+        axis.set_xticks(
+            sizes := sorted({group.patients for group in groups}), [f"{size:,}" for size in sizes]
+        )
+        axis.set_yticks(_plain_ticks(axis), [f"{tick:,g}" for tick in _plain_ticks(axis)])
+        axis.minorticks_off()
         _plain(axis)
     return figure
+
+
+def _plain_ticks(axis: Axes) -> list[float]:
+    """1, 2 and 5 times powers of ten within a logarithmic axis."""
+    low, high = axis.get_ylim()
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    ticks = [step * 10.0**power for power in powers for step in (1, 2, 5)]
+    return [tick for tick in ticks if low <= tick <= high]
 
 
 def _plain(axis: Axes) -> None:
