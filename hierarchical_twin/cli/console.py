@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hierarchical_twin.cli.app import EXIT_NOT_TRUSTWORTHY
+from hierarchical_twin.errors import DataError, Problem
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -30,10 +31,13 @@ def put(line: str) -> None:
 def _write(line: str, *, is_error: bool) -> None:
     try:
         typer.echo(line, err=is_error)
-    except BrokenPipeError:
-        # Its reader has seen enough, as `head` does: no reason to leave work undone.
+    except OSError as error:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), (sys.stderr if is_error else sys.stdout).fileno())
+        # Where its reader has seen enough, as `head` does, there is no reason to leave work undone.
+        if not isinstance(error, BrokenPipeError) and not is_error:
+            got = str(error.strerror or error)
+            raise DataError(Problem("standard output", got, "an output that can be written")) from error
 
 
 def show(frame: DataFrame, out: Path | None) -> None:

@@ -49,7 +49,13 @@ def fit(
     Example: `hierarchical-twin fit tumor_growth mice.csv --out growth_fit --seed 1`
     """
     from hierarchical_twin.cohort import read_cohort
-    from hierarchical_twin.inference.checkpoint import FOLDER, check_output, discard_checkpoint, set_aside
+    from hierarchical_twin.inference.checkpoint import (
+        FOLDER,
+        check_output,
+        discard_all,
+        hold_output,
+        set_aside,
+    )
     from hierarchical_twin.spec import read_spec
     from hierarchical_twin.spec.shipped import locate_spec
 
@@ -63,34 +69,35 @@ def fit(
     from hierarchical_twin.inference.sample import sample
     from hierarchical_twin.report.folder import fit_tables, write_tables
 
-    with folder_for_run(out, kept), set_aside(kept) if overwrite else nullcontext():
-        found = sample(
-            build(read, cohort),
-            backend=backend,
-            chains=chains,
-            draws=draws,
-            warmup=warmup,
-            thin=thin,
-            patients=patients,
-            seed=seed,
-            method=method,
-            target_accept=target_accept,
-            device=device,
-            checkpoint=kept,
-            resume=resume,
-            start_from=old,
-            announce=say,
-        )
-    found.save(target)
-    tables = fit_tables(found)
-    print_table(tables["population"], without=("prob", "kind", "cv_lower", "cv_upper"))
-    print_table(tables["intervals"], without=("prob", "kind"), most=40)
-    say("saved; drawing the pictures")
-    from hierarchical_twin.report.pictures import write_pictures
+    with folder_for_run(out, kept), hold_output(out):
+        with set_aside(kept) if overwrite else nullcontext():
+            found = sample(
+                build(read, cohort),
+                backend=backend,
+                chains=chains,
+                draws=draws,
+                warmup=warmup,
+                thin=thin,
+                patients=patients,
+                seed=seed,
+                method=method,
+                target_accept=target_accept,
+                device=device,
+                checkpoint=kept,
+                resume=resume,
+                start_from=old,
+                announce=say,
+            )
+        found.save(target)
+        tables = fit_tables(found)
+        print_table(tables["population"], without=("prob", "kind", "cv_lower", "cv_upper"))
+        print_table(tables["intervals"], without=("prob", "kind"), most=40)
+        say("saved; drawing the pictures")
+        from hierarchical_twin.report.pictures import write_pictures
 
-    written = [target, *write_tables(found, tables, out), *write_pictures(found, out, say)]
-    if not found.attributes["is_interrupted"]:
-        # Last: until then a run that is killed can go on.
-        discard_checkpoint(kept)
+        written = [target, *write_tables(found, tables, out), *write_pictures(found, out, say)]
+        if not found.attributes["is_interrupted"]:
+            # Last: until then a run that is killed can go on.
+            discard_all(kept)
     say(f"wrote {', '.join(sorted(path.name for path in written))} to {out}")
     finish(found)

@@ -131,6 +131,28 @@ def discard_checkpoint(folder: Path) -> None:
         folder.rmdir()
 
 
+def discard_all(folder: Path) -> None:
+    """Delete a checkpoint and the one it took the place of, which stays where a run that replaces it is killed."""
+    discard_checkpoint(folder)
+    discard_checkpoint(_aside(folder))
+
+
+@contextmanager
+def hold_output(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing a fit to a folder, from before sampling until the last picture.
+
+    Raises
+    ------
+    SamplingError
+        Another process writes there.
+    """
+    with _held(folder, hidden="."):
+        try:
+            yield
+        finally:
+            (folder / f".{_LOCK}").unlink(missing_ok=True)
+
+
 @contextmanager
 def set_aside(folder: Path) -> Iterator[None]:
     """Put an unfinished run out of the way of a new one, and back if the new one is refused.
@@ -140,7 +162,7 @@ def set_aside(folder: Path) -> Iterator[None]:
     SamplingError
         A process is still at it.
     """
-    aside = folder.with_name(f"{folder.name}.replaced")
+    aside = _aside(folder)
     discard_checkpoint(aside)
     if os.path.isdir(folder):
         with _held(folder):
@@ -156,10 +178,14 @@ def set_aside(folder: Path) -> Iterator[None]:
     discard_checkpoint(aside)
 
 
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.replaced")
+
+
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _held(folder: Path, hidden: str = "") -> Iterator[None]:
     """The system's own lock on the folder: it ends with the process, however that ends."""
-    lock, owner = FileLock(folder / _LOCK), folder / _OWNER
+    lock, owner = FileLock(folder / f"{hidden}{_LOCK}"), folder / f"{hidden}{_OWNER}"
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

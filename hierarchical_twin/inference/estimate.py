@@ -77,7 +77,8 @@ def announcement(
     schedule = settings.schedule
     estimate = estimate_run(pilot, settings, schedule.chains if place.is_batched else place.workers)
     at_once = f"{place.workers} at once on the {place.kind.upper()}"
-    plan = f"{settings.method}: {schedule.chains} chains of {schedule.warmup} + {schedule.draws}, {at_once}, float64"
+    chains = f"{schedule.chains} chain{'s' * (schedule.chains != 1)}"
+    plan = f"{settings.method}: {chains} of {schedule.warmup} + {schedule.draws}, {at_once}, float64"
     there = "" if available is None else f" ({readable_bytes(available)} available)"
     lines = [f"{plan}; {estimate}; {memory}{there}"]
     fallbacks = model.information.fallbacks if model.information is not None else 0

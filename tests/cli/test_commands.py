@@ -213,6 +213,20 @@ def test_a_reader_that_leaves_early_stops_no_work(fitted):
     assert stopped.value.code == 3, "as with a reader that stays"
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_an_output_that_cannot_be_written_is_told(fitted, capfd):
+    asked = ["hierarchical-twin", "intervals", str(fitted.folder)]
+    with (
+        open("/dev/full", "w") as full,
+        patch.object(sys, "stdout", full),
+        patch.object(sys, "argv", asked),
+        pytest.raises(SystemExit) as stopped,
+    ):
+        main()
+    assert stopped.value.code == 2
+    assert "standard output: got No space left on device" in capfd.readouterr().err
+
+
 def test_overwrite_replaces_a_fit(fitted, six, tmp_path):
     folder = tmp_path / "fit"
     folder.mkdir()

@@ -10,7 +10,7 @@ import hierarchical_twin as ht
 from cli.command import refused, run
 from hierarchical_twin.errors import Problem, SamplingError
 from hierarchical_twin.inference import sample as sample_module
-from hierarchical_twin.inference.checkpoint import set_aside
+from hierarchical_twin.inference.checkpoint import discard_all, hold_output, set_aside
 from hierarchical_twin.inference.nuts import Progress
 
 GROUPS = ("posterior", "sample_stats", "log_likelihood", "posterior_predictive", "adaptation")
@@ -106,4 +106,19 @@ def test_a_refused_run_does_not_cost_the_unfinished_one(tmp_path):
     assert (folder / "run.json").read_text(encoding="utf-8") == "{}"
     with set_aside(folder):
         assert not folder.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_second_process_writes_where_one_still_draws_pictures(six, tmp_path):
+    with hold_output(tmp_path):
+        (line,) = refused("fit", "sleep", six, "--out", tmp_path, "--overwrite")
+    assert "is working on" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_stays_of_a_run_that_was_replaced_by_one_that_was_killed(tmp_path):
+    for name in ("checkpoint", "checkpoint.replaced"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text("{}", encoding="utf-8")
+    discard_all(tmp_path / "checkpoint")
     assert list(tmp_path.iterdir()) == []
