@@ -70,9 +70,9 @@ def test_a_lost_interrupt_stops_the_run(monkeypatch):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     prepare = sampling.prepare_run
 
-    def prepared(*given):
+    def prepared(*given, **named):
         press()
-        return prepare(*given)
+        return prepare(*given, **named)
 
     monkeypatch.setattr(sampling, "prepare_run", prepared)
     rows = [(f"p{n}", t, 10.0 + n + (2 + 0.1 * n) * t) for n in range(4) for t in (0.0, 1.0, 3.0, 6.0)]
