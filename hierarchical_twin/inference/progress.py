@@ -11,6 +11,9 @@ from rich.progress import Progress as Bar
 
 from hierarchical_twin.inference.nuts import Progress, Watcher
 
+_LEAST_SECONDS = 0.5
+"""Before that a speed says more of the clock than of the run."""
+
 
 class _StandardError(Console):
     """Where the bar goes; once nobody reads it there, nowhere: no reason to end a run, as rich would."""
@@ -35,13 +38,18 @@ def progress_bar() -> Iterator[Watcher]:
     )
     with Bar(*columns, console=_StandardError(), refresh_per_second=8) as bar:
         task = bar.add_task("sampling", total=None, told="compiling")
+        earlier: int | None = None
 
         def watch(progress: Progress) -> None:
-            if bar.tasks[task].total is None:
-                bar.reset(task, total=progress.total)
+            nonlocal earlier
+            if earlier is None:
+                # Of a resumed run a part is done already, and took no time here.
+                earlier = progress.done
+                bar.reset(task, total=progress.total, completed=progress.done)
             elapsed = bar.tasks[task].elapsed or 0.0
-            speed = progress.done / elapsed if elapsed > 0 else 0.0
-            told = f"{progress.done:,}/{progress.total:,} iterations, {speed:,.0f} it/s"
+            told = f"{progress.done:,}/{progress.total:,} iterations"
+            if elapsed >= _LEAST_SECONDS:
+                told += f", {(progress.done - earlier) / elapsed:,.0f} it/s"
             told += f", {progress.divergences} divergences" if progress.divergences else ""
             bar.update(task, completed=progress.done, told=told)
 

@@ -81,24 +81,35 @@ def check_settings(
         expected = f"one of {', '.join(BACKENDS)}"
         raise BackendError(Problem("backend", f"'{backend}'", expected, nearest(backend, BACKENDS)))
     problems = [
-        Problem(f"sample {word}", repr(value), f"a whole number from {least} to {most}")
-        for word, value, least, most in (
-            ("chains", schedule.chains, 1, 10_000),
-            ("draws", schedule.draws, 1, 10_000_000),
-            ("warmup", schedule.warmup, 1, 10_000_000),
-            ("seed", schedule.seed, 0, 2**63 - 1),
-            ("thin", schedule.thin, 1, 10_000),
-            ("max_tree_depth", max_tree_depth, 1, 20),
+        Problem(f"sample {word}", repr(value), f"a whole number from {least} to {most}", hint)
+        for word, value, least, most, hint in (
+            (
+                "chains",
+                schedule.chains,
+                1,
+                10_000,
+                "4 chains, the default, are enough to judge convergence by",
+            ),
+            ("draws", schedule.draws, 1, 10_000_000, "1000 draws a chain are the default"),
+            ("warmup", schedule.warmup, 1, 10_000_000, "left out, it is chosen to suit the method"),
+            ("seed", schedule.seed, 0, 2**63 - 1, "any such number; the same one gives the same draws"),
+            ("thin", schedule.thin, 1, 10_000, "1, the default, keeps every draw"),
+            ("max_tree_depth", max_tree_depth, 1, 20, "10, the default, allows 1,023 steps a draw"),
         )
         if not (word == "warmup" and value is None)
         and (not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most)
     ]
     if not problems and schedule.kept == 0:
         got = f"{schedule.draws} draws, every {schedule.thin}th kept"
-        problems.append(Problem("sample thin", got, "at least one draw kept"))
+        problems.append(
+            Problem("sample thin", got, "at least one draw kept", "more draws, or a smaller thin")
+        )
     is_rate = isinstance(target_accept, float | int | np.floating) and 0 < target_accept < 1
     if target_accept is not None and not is_rate:
-        problems.append(Problem("sample target_accept", repr(target_accept), "a number between 0 and 1"))
+        hint = "left out, it is chosen to suit the method"
+        problems.append(
+            Problem("sample target_accept", repr(target_accept), "a number between 0 and 1", hint)
+        )
     if method not in METHODS:
         expected = f"one of {', '.join(METHODS)}"
         problems.append(Problem("sample method", f"'{method}'", expected, nearest(str(method), METHODS)))
