@@ -21,8 +21,8 @@ def open_saved(path: Path) -> Fit:
     from hierarchical_twin.inference.fit import open_fit
 
     if has_run(path / FOLDER) and not os.path.lexists(path / "fit.nc"):
-        hint = "`fit` with the words it was begun with, and --resume, goes on"
-        raise SamplingError(Problem(str(path), "a run that was stopped", "a folder with a saved fit", hint))
+        hint = "wait for it, or go on with it by `fit`, the words it was begun with, and --resume"
+        raise SamplingError(Problem(str(path), "an unfinished run", "a folder with a saved fit", hint))
     if not path.suffix and not os.path.exists(path):
         expected = "the folder `fit` wrote, or a saved fit (.nc, .zarr)"
         raise SamplingError(Problem(str(path), "no such file or folder", expected))

@@ -196,7 +196,7 @@ def _held(folder: Path, hidden: str = "") -> Iterator[None]:
                 str(folder), f"a run that process {pid} is working on", "one that no process works on", hint
             )
         ) from error
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
         reason = f"a folder that cannot be locked ({getattr(error, 'strerror', None) or error})"
         raise SamplingError(Problem(str(folder), reason, "a folder that can be written to")) from error
     try:

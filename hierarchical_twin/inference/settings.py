@@ -83,13 +83,7 @@ def check_settings(
     problems = [
         Problem(f"sample {word}", repr(value), f"a whole number from {least} to {most}", hint)
         for word, value, least, most, hint in (
-            (
-                "chains",
-                schedule.chains,
-                1,
-                10_000,
-                "4 chains, the default, are enough to judge convergence by",
-            ),
+            ("chains", schedule.chains, 1, 10_000, "4, the default, let convergence be judged"),
             ("draws", schedule.draws, 1, 10_000_000, "1000 draws a chain are the default"),
             ("warmup", schedule.warmup, 1, 10_000_000, "left out, it is chosen to suit the method"),
             ("seed", schedule.seed, 0, 2**63 - 1, "any such number; the same one gives the same draws"),

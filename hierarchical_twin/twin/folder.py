@@ -66,7 +66,7 @@ def one_writer(folder: Path) -> Iterator[None]:
     except Timeout as error:
         got = f"a store that another process has been writing to for {_PATIENCE:g} s"
         raise TwinError(Problem(str(folder), got, "a store that is free", "try again")) from error
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
         reason = f"a folder that cannot be locked ({getattr(error, 'strerror', None) or error})"
         raise TwinError(Problem(str(folder), reason, "a folder that can be written to")) from error
     try:

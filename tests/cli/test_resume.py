@@ -74,7 +74,7 @@ def test_an_unfinished_run_may_be_thrown_away(six, tmp_path):
     (line,) = refused("fit", "sleep", six, "--out", tmp_path, *words, "--resume")
     assert "run.json: got a damaged file" in line
     (line,) = refused("intervals", tmp_path)
-    assert "got a run that was stopped" in line and "--resume" in line
+    assert "got an unfinished run" in line and "--resume" in line
     assert run("fit", "sleep", six, "--out", tmp_path, *words, "--overwrite").code == 3
     assert not left.exists() and (tmp_path / "fit.nc").exists()
 

@@ -183,12 +183,18 @@ def test_what_it_costs_is_said_before(sleep):
 @pytest.mark.parametrize(
     ("words", "error", "told"),
     [
-        ({"chains": 0}, ht.SamplingError, "sample chains: got 0"),
-        ({"draws": 1.5}, ht.SamplingError, "sample draws: got 1.5"),
-        ({"warmup": "many"}, ht.SamplingError, "sample warmup: got 'many'"),
+        (
+            {"chains": 0},
+            ht.SamplingError,
+            "sample chains: got 0; expected a whole number from 1 to 10000; 4, the default",
+        ),
+        ({"draws": 1.5}, ht.SamplingError, r"sample draws: got 1.5; .*; 1000 draws a chain"),
+        ({"warmup": "many"}, ht.SamplingError, r"sample warmup: got 'many'; .*; left out"),
+        ({"thin": 0}, ht.SamplingError, r"sample thin: got 0; .*; 1, the default"),
+        ({"draws": 5, "thin": 6}, ht.SamplingError, "at least one draw kept; more draws"),
         ({"seed": 2**64}, ht.SamplingError, "sample seed"),
-        ({"max_tree_depth": 99}, ht.SamplingError, "sample max_tree_depth"),
-        ({"target_accept": "high"}, ht.SamplingError, "sample target_accept"),
+        ({"max_tree_depth": 99}, ht.SamplingError, r"sample max_tree_depth: .*; 10, the default"),
+        ({"target_accept": "high"}, ht.SamplingError, r"sample target_accept: .*; left out"),
         ({"target_accept": float("nan")}, ht.SamplingError, "sample target_accept"),
         ({"backend": "numpyo"}, ht.BackendError, "did you mean 'numpyro'"),
         ({"device": "quantum"}, ht.BackendError, "one of auto, cpu, gpu"),
